@@ -1,0 +1,4 @@
+//! The ONNX encoder.
+/// An encoder on ONNX Runtime.
+#[derive(Debug)]
+pub struct OnnxEncoder;

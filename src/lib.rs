@@ -1,0 +1,10 @@
+//! **vdb**: an embedded vector database with the models built in.
+
+pub mod encode;
+pub mod error;
+pub mod index;
+#[cfg(feature = "models")]
+pub mod model;
+pub mod store;
+pub mod text;
+pub mod vector;

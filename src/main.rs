@@ -1,0 +1,2 @@
+//! The `vdb` binary.
+fn main() {}

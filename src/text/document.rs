@@ -1,0 +1,154 @@
+//! What goes in: a document with its metadata, and where it came from.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Metadata of a document: field name to value. Nested objects are flattened to dotted names.
+pub type Metadata = BTreeMap<String, Value>;
+
+/// A metadata value: JSON's, less objects (which are flattened).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// An explicit null.
+    Null,
+    /// true or false.
+    Bool(bool),
+    /// A whole number that fits 64 bits.
+    Integer(i64),
+    /// Any other number; always finite.
+    Float(f64),
+    /// A string.
+    Text(String),
+    /// A list; a filter on the field matches where any element does.
+    List(Vec<Value>),
+}
+
+impl Value {
+    /// The value as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(b) => (*b).into(),
+            Self::Integer(i) => (*i).into(),
+            Self::Float(f) => (*f).into(),
+            Self::Text(s) => s.as_str().into(),
+            Self::List(items) => items.iter().map(Self::to_json).collect(),
+        }
+    }
+}
+
+macro_rules! value_from {
+    ($($from:ty => |$x:ident| $to:expr),* $(,)?) => {
+        $(impl From<$from> for Value { fn from($x: $from) -> Self { $to } })*
+    };
+}
+value_from! {
+    bool => |x| Self::Bool(x),
+    i32 => |x| Self::Integer(x.into()),
+    u32 => |x| Self::Integer(x.into()),
+    i64 => |x| Self::Integer(x),
+    f64 => |x| if x.is_finite() { Self::Float(x) } else { Self::Null },
+    &str => |x| Self::Text(x.to_owned()),
+    String => |x| Self::Text(x),
+    Vec<Value> => |x| Self::List(x),
+}
+
+/// Adds a JSON value to `metadata` under `name`, flattening objects into dotted names.
+pub fn flatten_json(metadata: &mut Metadata, name: &str, value: &serde_json::Value) {
+    if let serde_json::Value::Object(fields) = value {
+        for (key, inner) in fields {
+            let dotted = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            flatten_json(metadata, &dotted, inner);
+        }
+    } else {
+        metadata.insert(name.to_owned(), from_json(value));
+    }
+}
+
+fn from_json(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(b) => Value::Bool(*b),
+        serde_json::Value::Number(n) => match n.as_i64() {
+            Some(i) => Value::Integer(i),
+            None => n.as_f64().map_or(Value::Null, Value::from),
+        },
+        serde_json::Value::String(s) => Value::Text(s.clone()),
+        serde_json::Value::Array(items) => Value::List(items.iter().map(from_json).collect()),
+        // An object inside a list has no dotted name; its JSON text keeps it readable.
+        serde_json::Value::Object(_) => Value::Text(value.to_string()),
+    }
+}
+
+/// How the stored text relates to the file that it came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The file, relative to the ingested folder's parent or as the caller named it.
+    pub path: Option<String>,
+    /// 1-based line of the file at which the stored text starts, where lines are known: 1 for a
+    /// text file, the record's line in a JSONL or CSV file.
+    pub line: Option<u64>,
+    /// Whether the stored text is the file's own text, so that lines inside it are the file's.
+    pub verbatim: bool,
+}
+
+/// A document to add: text, an id that identifies it in its collection, and what is known of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// Identifies the document; adding another one with the same id replaces it.
+    pub id: String,
+    /// A title, put in front of every chunk when it is embedded.
+    pub title: Option<String>,
+    /// The text that is searched, and that chunk spans point into.
+    pub text: String,
+    /// Fields to filter on.
+    pub metadata: Metadata,
+    /// Where the text came from.
+    pub origin: Origin,
+    /// Where headings stand in `text`, in order.
+    pub headings: Vec<Heading>,
+    /// The caller's own vector for the whole text. The document is then one chunk, and no encoder
+    /// is asked.
+    pub vector: Option<Vec<f32>>,
+}
+
+impl Document {
+    /// A document of plain text.
+    pub fn new(id: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { id: id.into(), text: text.into(), ..Self::default() }
+    }
+
+    /// Sets the title.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Sets one metadata field.
+    #[must_use]
+    pub fn field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    /// Brings the caller's own vector: the document becomes one chunk and no encoder is asked.
+    #[must_use]
+    pub fn vector(mut self, vector: impl Into<Vec<f32>>) -> Self {
+        self.vector = Some(vector.into());
+        self
+    }
+}
+
+/// A heading inside a document's text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heading {
+    /// 1 is the outermost.
+    pub level: u8,
+    /// The heading's words, without markup.
+    pub text: String,
+    /// Byte span of the heading, markup included, in the document's text.
+    pub span: Range<usize>,
+}
