@@ -64,10 +64,7 @@ mod tests {
             let message = normalise(&bad, 2).unwrap_err().to_string();
             assert!(message.contains(word), "{bad:?}: {message}");
         }
-        assert!(matches!(
-            normalise(&[1.0], 2),
-            Err(Error::Dimensions { expected: 2, found: 1 })
-        ));
+        assert!(matches!(normalise(&[1.0], 2), Err(Error::Dimensions { expected: 2, found: 1 })));
     }
 
     #[test]

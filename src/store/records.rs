@@ -1,0 +1,70 @@
+//! The structured records, as they are encoded.
+
+use crate::encode::Fingerprint;
+use crate::text::{Heading, Metadata, Origin};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// First 16 bytes of a sha256.
+pub(crate) type ContentHash = [u8; 16];
+
+/// One per database, rewritten by every commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    /// Commits so far.
+    pub(crate) generation: u64,
+    /// Records, this one left out.
+    pub(crate) records: u64,
+    /// Sum (wrapping) of the digests of these records.
+    pub(crate) digest: u64,
+}
+
+/// A collection's settings and counters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CollectionRecord {
+    pub(crate) number: u32,
+    pub(crate) name: String,
+    pub(crate) dimensions: u32,
+    /// None where the vectors are the caller's.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) max_tokens: u32,
+    pub(crate) overlap_tokens: u32,
+    pub(crate) m: u32,
+    pub(crate) ef_construction: u32,
+    pub(crate) language: String,
+    /// The next document and chunk number; numbers are never used twice.
+    pub(crate) next_document: u32,
+    pub(crate) next_chunk: u32,
+    pub(crate) documents: u64,
+    pub(crate) chunks: u64,
+    /// The generation that last changed this collection; its indexes carry the same one.
+    pub(crate) generation: u64,
+}
+
+/// A document without its text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DocumentRecord {
+    pub(crate) id: String,
+    pub(crate) title: Option<String>,
+    pub(crate) metadata: Metadata,
+    pub(crate) origin: Origin,
+    pub(crate) headings: Vec<Heading>,
+    /// Of everything above and the text: equal means nothing to do.
+    pub(crate) hash: ContentHash,
+    pub(crate) text_bytes: u64,
+    /// Its chunks, numbered without a gap.
+    pub(crate) chunks: Range<u32>,
+    pub(crate) generation: u64,
+}
+
+/// A chunk: where it stands in its document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ChunkRecord {
+    pub(crate) document: u32,
+    pub(crate) span: Range<u64>,
+    /// Heading path, outermost first.
+    pub(crate) heading: Vec<String>,
+    /// Of the text that was embedded.
+    pub(crate) hash: ContentHash,
+    pub(crate) tokens: u32,
+}

@@ -1,0 +1,169 @@
+//! The one place that names sled, held to the rules that keep it trustworthy.
+//!
+//! One prefixed-key tree, one batch per commit, no transactions, no background flusher (`flush_async`
+//! and flushing beside transactions can deadlock), a small cache (sled uses a multiple of what it is
+//! told), and our own fsync after `flush`, which on Linux only asks for write-back.
+
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::time::Duration;
+
+const CACHE_BYTES: u64 = 32 << 20;
+const TREE: &str = "records";
+
+/// Damaged files can make sled loop at open; a healthy database of any size opens far sooner.
+const OPEN_LIMIT: Duration = Duration::from_secs(120);
+
+/// What one commit changes: frames to put, keys to delete.
+pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+pub(super) struct Tree {
+    db: sled::Db,
+    tree: sled::Tree,
+    folder: PathBuf,
+    data: File,
+    synced_blobs: Mutex<BTreeSet<OsString>>,
+}
+
+impl Tree {
+    /// Opens or creates the sled database in `folder`, turning its panics and hangs into errors.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        let path = folder.to_path_buf();
+        let (db, tree) = guarded(folder, move || {
+            let db = sled::Config::new()
+                .path(&path)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(None)
+                .open()?;
+            let tree = db.open_tree(TREE)?;
+            Ok((db, tree))
+        })?;
+        let path = folder.join("db");
+        let data =
+            File::options().read(true).write(true).open(&path).map_err(Error::io("open", &path))?;
+        let opened =
+            Self { db, tree, folder: folder.to_path_buf(), data, synced_blobs: Mutex::default() };
+        Ok(opened)
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = self.tree.get(key).map_err(|e| self.translate(e))?;
+        Ok(value.map(|v| v.to_vec()))
+    }
+
+    pub(super) fn contains(&self, key: &[u8]) -> Result<bool> {
+        self.tree.contains_key(key).map_err(|e| self.translate(e))
+    }
+
+    /// Keys and values under `prefix`, in key order.
+    pub(super) fn scan(
+        &self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_ {
+        self.tree
+            .scan_prefix(prefix)
+            .map(|item| item.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(|e| self.translate(e)))
+    }
+
+    /// Applies all changes as one batch and returns once they are on the disk.
+    pub(super) fn commit(&self, changes: Changes) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.tree.apply_batch(batch).map_err(|e| self.translate(e))?;
+        self.sync()
+    }
+
+    /// sled's flush, then the fsync that it leaves out: data file, blobs, folders.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.db.flush().map_err(|e| self.translate(e))?;
+        self.data.sync_all().map_err(Error::io("sync", self.folder.join("db")))?;
+        self.sync_blobs()?;
+        sync_folder(&self.folder)
+    }
+
+    /// Values are kept small enough to stay inside pages, yet a page of many can become a blob.
+    fn sync_blobs(&self) -> Result<()> {
+        let folder = self.folder.join("blobs");
+        let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(()) };
+        let present: BTreeSet<OsString> = entries.flatten().map(|e| e.file_name()).collect();
+        let mut synced = self.synced_blobs.lock().unwrap_or_else(|e| e.into_inner());
+        if *synced != present {
+            for name in present.difference(&synced) {
+                let path = folder.join(name);
+                match File::open(&path).and_then(|f| f.sync_all()) {
+                    // sled may have collected it since the listing.
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::io("sync", path)(e));
+                    }
+                    _ => {}
+                }
+            }
+            sync_folder(&folder)?;
+            *synced = present;
+        }
+        Ok(())
+    }
+
+    pub(super) fn disk_bytes(&self) -> Result<u64> {
+        self.db.size_on_disk().map_err(|e| self.translate(e))
+    }
+
+    fn translate(&self, error: sled::Error) -> Error {
+        translate(&self.folder, error)
+    }
+}
+
+fn translate(folder: &Path, error: sled::Error) -> Error {
+    let path = folder.to_path_buf();
+    match error {
+        sled::Error::Io(source) => Error::Io { action: "use", path, source },
+        other => Error::corrupted(path.display().to_string(), other.to_string()),
+    }
+}
+
+/// Makes the names in `folder` durable. Folders cannot be synced on every system; where they can
+/// (all Unix systems), a failure is a failure.
+pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))?;
+    }
+    Ok(())
+}
+
+/// Runs sled's open on a thread of its own: damage that makes it panic or hang becomes an error.
+fn guarded<T: Send + 'static>(
+    folder: &Path,
+    open: impl FnOnce() -> std::result::Result<T, sled::Error> + Send + 'static,
+) -> Result<T> {
+    let damaged = |detail: String| Error::corrupted(folder.display().to_string(), detail);
+    let (send, receive) = mpsc::sync_channel(1);
+    let worker = std::thread::Builder::new()
+        .name("vdb-open".to_owned())
+        .spawn(move || {
+            let _ = send.send(open());
+        })
+        .map_err(Error::io("start a thread to open", folder))?;
+    match receive.recv_timeout(OPEN_LIMIT) {
+        Ok(opened) => {
+            let _ = worker.join();
+            opened.map_err(|e| translate(folder, e))
+        }
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            Err(damaged(format!("opening it did not end within {OPEN_LIMIT:?}")))
+        }
+        Err(mpsc::RecvTimeoutError::Disconnected) => {
+            Err(damaged("the storage engine gave up while reading it".to_owned()))
+        }
+    }
+}
