@@ -170,6 +170,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file with no text to read; left out of an ingest.
+    #[error("{origin}: skipped: {reason}")]
+    Skipped {
+        /// The file.
+        origin: String,
+        /// Why: binary, empty, of a kind that is not read.
+        reason: String,
+    },
+
     // ---- the model ----
     /// A model file that cannot be used, or a failure inside the model.
     #[error("model {name}: {reason}")]

@@ -8,3 +8,6 @@ pub mod model;
 pub mod store;
 pub mod text;
 pub mod vector;
+
+pub use error::{Error, Result};
+pub use text::{Document, Metadata, Value};

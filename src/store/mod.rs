@@ -22,6 +22,7 @@ use manifest::Manifest;
 use records::Head;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -183,11 +184,6 @@ impl Store {
         self.manifest().head.generation
     }
 
-    /// Bytes of the data file.
-    pub(crate) fn disk_bytes(&self) -> Result<u64> {
-        self.tree.disk_bytes()
-    }
-
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool> {
         self.tree.contains(key)
     }
@@ -226,6 +222,37 @@ impl Store {
         Ok(Some(bytes))
     }
 
+    /// Bytes `span` of what [`Batch::put_split`] put under `base`, reading only the parts it needs.
+    pub(crate) fn get_split_span(
+        &self,
+        base: &[u8],
+        kind: Kind,
+        span: Range<usize>,
+    ) -> Result<Option<Vec<u8>>> {
+        let damaged = || {
+            Error::corrupted(
+                format!("record {}", codec::name(base)),
+                format!("bytes {}..{} are not in it", span.start, span.end),
+            )
+        };
+        let first = span.start / PART_BYTES;
+        let last = span.end.saturating_sub(1).max(span.start) / PART_BYTES;
+        let mut bytes = Vec::with_capacity((span.end.saturating_sub(span.start)).min(PART_BYTES));
+        for part in first..=last {
+            let key = keys::part(base, u16::try_from(part).map_err(|_| damaged())?);
+            let Some(payload) = self.get(&key, kind)? else {
+                // A record that is gone was deleted meanwhile; one that ends early is damaged.
+                return if part == first { Ok(None) } else { Err(damaged()) };
+            };
+            bytes.extend_from_slice(&split_part(&key, &payload)?.1);
+        }
+        let offset = first * PART_BYTES;
+        bytes
+            .get(span.start - offset..span.end.saturating_sub(offset))
+            .map(|slice| Some(slice.to_vec()))
+            .ok_or_else(damaged)
+    }
+
     /// [`Store::get_split`] of a structured record.
     pub(crate) fn get_split_record<T: DeserializeOwned>(
         &self,
@@ -240,7 +267,7 @@ impl Store {
         &'a self,
         prefix: &[u8],
         kind: Kind,
-    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + 'a {
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + use<'a> {
         self.tree.scan(prefix).map(move |item| {
             let (key, frame) = item?;
             let payload = codec::open(&key, kind, &frame)?.to_vec();
@@ -253,7 +280,7 @@ impl Store {
         &'a self,
         prefix: &[u8],
         kind: Kind,
-    ) -> impl Iterator<Item = Result<(Vec<u8>, T)>> + 'a {
+    ) -> impl Iterator<Item = Result<(Vec<u8>, T)>> + use<'a, T> {
         self.scan(prefix, kind).map(|item| {
             let (key, payload) = item?;
             let value = codec::decode(&key, &payload)?;
@@ -266,7 +293,7 @@ impl Store {
     pub(crate) fn scan_numbers<'a>(
         &'a self,
         prefix: &[u8],
-    ) -> impl Iterator<Item = Result<u32>> + 'a {
+    ) -> impl Iterator<Item = Result<u32>> + use<'a> {
         let mut last = None;
         self.tree.scan(prefix).filter_map(move |item| {
             let number = match item {
@@ -333,7 +360,7 @@ impl Store {
     }
 
     fn manifest(&self) -> MutexGuard<'_, Manifest> {
-        self.manifest.lock().unwrap_or_else(|e| e.into_inner())
+        self.manifest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

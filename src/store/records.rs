@@ -62,8 +62,12 @@ pub(crate) struct DocumentRecord {
 pub(crate) struct ChunkRecord {
     pub(crate) document: u32,
     pub(crate) span: Range<u64>,
+    /// First and last line in the stored text, from 1.
+    pub(crate) lines: (u64, u64),
     /// Heading path, outermost first.
     pub(crate) heading: Vec<String>,
+    /// What stands in front of the chunk's text where it is embedded: title and heading path.
+    pub(crate) context: String,
     /// Of the text that was embedded.
     pub(crate) hash: ContentHash,
     pub(crate) tokens: u32,

@@ -18,7 +18,7 @@ const CACHE_BYTES: u64 = 32 << 20;
 const TREE: &str = "records";
 
 /// Damaged files can make sled loop at open; a healthy database of any size opens far sooner.
-const OPEN_LIMIT: Duration = Duration::from_secs(120);
+const OPEN_LIMIT: Duration = Duration::from_mins(2);
 
 /// What one commit changes: frames to put, keys to delete.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -62,10 +62,10 @@ impl Tree {
     }
 
     /// Keys and values under `prefix`, in key order.
-    pub(super) fn scan(
-        &self,
+    pub(super) fn scan<'a>(
+        &'a self,
         prefix: &[u8],
-    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + '_ {
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + use<'a> {
         self.tree
             .scan_prefix(prefix)
             .map(|item| item.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(|e| self.translate(e)))
@@ -97,7 +97,8 @@ impl Tree {
         let folder = self.folder.join("blobs");
         let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(()) };
         let present: BTreeSet<OsString> = entries.flatten().map(|e| e.file_name()).collect();
-        let mut synced = self.synced_blobs.lock().unwrap_or_else(|e| e.into_inner());
+        let mut synced =
+            self.synced_blobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *synced != present {
             for name in present.difference(&synced) {
                 let path = folder.join(name);
@@ -113,10 +114,6 @@ impl Tree {
             *synced = present;
         }
         Ok(())
-    }
-
-    pub(super) fn disk_bytes(&self) -> Result<u64> {
-        self.db.size_on_disk().map_err(|e| self.translate(e))
     }
 
     fn translate(&self, error: sled::Error) -> Error {

@@ -1,9 +1,12 @@
 //! Text in: documents, the parsers that make them from files, and the chunker.
 
+mod breaks;
 pub mod chunk;
 mod document;
+mod lines;
 #[cfg(feature = "files")]
 pub mod parse;
 pub mod tokenizer;
 
 pub use document::{Document, Heading, Metadata, Origin, Value, flatten_json};
+pub use lines::LineIndex;

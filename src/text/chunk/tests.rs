@@ -1,0 +1,158 @@
+use super::*;
+use crate::text::tokenizer::Words;
+use proptest::prelude::*;
+
+/// A hostile measure: every three characters are a token, white space included, counted from the
+/// start of whatever is measured, so that counts do not add up across cuts.
+struct Threes;
+
+impl TokenSpans for Threes {
+    fn token_spans(&self, text: &str) -> Result<Vec<Range<usize>>> {
+        let starts: Vec<usize> = text.char_indices().map(|(i, _)| i).step_by(3).collect();
+        let ends = starts.iter().skip(1).copied().chain([text.len()]);
+        Ok(starts.iter().copied().zip(ends).map(|(a, b)| a..b).collect())
+    }
+}
+
+fn options(max_tokens: usize, overlap_tokens: usize) -> ChunkOptions {
+    ChunkOptions { max_tokens, overlap_tokens, ..ChunkOptions::default() }
+}
+
+fn texts(document: &Document, chunks: &[Chunk]) -> Vec<String> {
+    chunks.iter().map(|c| document.text[c.span.clone()].to_owned()).collect()
+}
+
+/// Properties that hold for every text and measure.
+fn check(document: &Document, measure: &dyn TokenSpans, overhead: usize, options: &ChunkOptions) {
+    let chunks = chunk(document, measure, overhead, options).unwrap();
+    let text = &document.text;
+    let mut covered = 0;
+    let mut starts = 0;
+    for chunk in &chunks {
+        let body = &text[chunk.span.clone()];
+        assert_eq!(body.trim(), body);
+        assert!(!body.is_empty());
+        assert!(chunk.span.start >= starts, "out of order");
+        starts = chunk.span.start;
+        if chunk.span.start > covered {
+            let gap = &text[covered..chunk.span.start];
+            assert!(gap.trim().is_empty(), "lost {gap:?}");
+        } else if options.overlap_tokens == 0 {
+            assert_eq!(chunk.span.start, covered, "overlap where none was asked for");
+        }
+        assert!(chunk.span.end > covered);
+        covered = chunk.span.end;
+        let embedded = format!("{}{body}", chunk.context);
+        let tokens = measure.token_spans(&embedded).unwrap().len();
+        // A single character may be more than there is room for; nothing can be done then.
+        let one = body.chars().count() == 1;
+        assert!(
+            tokens + overhead <= options.max_tokens || one,
+            "{tokens} + {overhead} tokens in {embedded:?}"
+        );
+    }
+    assert!(text[covered..].trim().is_empty(), "lost the end");
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_and_everything_fits(
+        text in "(\\PC{0,20}[ .\n#|`]{0,3}){0,40}",
+        title in proptest::option::of("\\PC{0,200}"),
+        max_tokens in 16usize..80, overlap in 0usize..12, overhead in 0usize..6) {
+        let mut document = Document::new("d", text);
+        document.title = title;
+        check(&document, &Words, overhead, &options(max_tokens, overlap));
+        check(&document, &Threes, overhead, &options(max_tokens, overlap));
+    }
+
+    #[test]
+    fn headings_anywhere_do_no_harm(
+        text in "([a-z]{1,8}[ .\n]{1,2}){0,200}",
+        marks in proptest::collection::vec((0usize..600, 1u8..5, "[A-Za-z ]{0,40}"), 0..8)) {
+        let mut document = Document::new("d", text);
+        let mut marks = marks;
+        marks.sort();
+        marks.dedup_by_key(|m| m.0);
+        document.headings = marks
+            .into_iter()
+            .filter(|(at, ..)| *at < document.text.len())
+            .map(|(at, level, text)| Heading { level, text, span: at..at + 1 })
+            .collect();
+        check(&document, &Words, 2, &options(32, 0));
+    }
+}
+
+#[test]
+fn sizes_are_balanced() {
+    let text = "word ".repeat(300);
+    let document = Document::new("d", text);
+    let chunks = chunk(&document, &Words, 0, &options(256, 0)).unwrap();
+    let tokens: Vec<usize> = chunks.iter().map(|c| c.tokens).collect();
+    assert_eq!(tokens, [150, 150]);
+}
+
+#[test]
+fn cuts_prefer_paragraphs_then_sentences() {
+    let sentence = "one two three four five six seven eight nine ten. ";
+    let paragraphs = format!("{}\n\n{}", sentence.repeat(2), sentence.repeat(2));
+    let document = Document::new("d", paragraphs);
+    let chunks = chunk(&document, &Words, 0, &options(30, 0)).unwrap();
+    assert_eq!(texts(&document, &chunks), [sentence.repeat(2).trim(), sentence.repeat(2).trim()]);
+    let document = Document::new("d", sentence.repeat(4));
+    let chunks = chunk(&document, &Words, 0, &options(24, 0)).unwrap();
+    assert!(texts(&document, &chunks).iter().all(|t| t.ends_with("ten.")), "{chunks:?}");
+}
+
+#[test]
+fn a_chunk_carries_title_and_headings_and_says_nothing_twice() {
+    let mut document =
+        Document::new("d", "# Guide\n\n## Install\n\nRun it. Run it again.\n").title("Handbook");
+    document.headings = vec![
+        Heading { level: 1, text: "Guide".to_owned(), span: 0..7 },
+        Heading { level: 2, text: "Install".to_owned(), span: 9..19 },
+    ];
+    let one = ChunkOptions { min_tokens: 0, ..options(64, 0) };
+    let chunks = chunk(&document, &Words, 0, &one).unwrap();
+    assert_eq!(chunks[1].context, "Handbook\nGuide\n");
+    assert_eq!(chunks[1].heading, ["Guide", "Install"]);
+    assert_eq!(texts(&document, &chunks)[1], "## Install\n\nRun it. Run it again.");
+    // Joined, since a heading alone says little.
+    let chunks = chunk(&document, &Words, 0, &options(64, 0)).unwrap();
+    assert_eq!(chunks.len(), 1);
+
+    let repeated = Document::new("d", "wing theory . the wing is thin").title("wing theory .");
+    let chunks = chunk(&repeated, &Words, 0, &options(64, 0)).unwrap();
+    assert_eq!(chunks[0].context, "");
+}
+
+#[test]
+fn code_and_tables_are_cut_between_lines() {
+    let code = "```\nlet a = b. C = d. E = f. G\nlet h = i. J = k. L = m. N\n```\n";
+    let document = Document::new("d", code.repeat(8));
+    let chunks = chunk(&document, &Words, 0, &options(20, 0)).unwrap();
+    for text in texts(&document, &chunks) {
+        assert!(text.starts_with("let") || text.starts_with("```"), "{text:?}");
+    }
+}
+
+#[test]
+fn overlap_repeats_the_end_of_the_chunk_before() {
+    let document = Document::new("d", "one two three four five six seven eight ".repeat(10));
+    let chunks = chunk(&document, &Words, 0, &options(32, 8)).unwrap();
+    for pair in chunks.windows(2) {
+        let shared = &document.text[pair[1].span.start..pair[0].span.end];
+        assert_eq!(shared.split_whitespace().count(), 8, "{shared:?}");
+    }
+}
+
+/// Megabytes without a space, as one unknown word, or of full stops, which would take hours if any
+/// step were quadratic.
+#[test]
+fn hostile_texts_are_cut_in_reasonable_time() {
+    for text in ["x".repeat(8 << 20), "\u{200b}".repeat(1 << 20), ". ".repeat(1 << 20)] {
+        let document = Document::new("d", text);
+        let chunks = chunk(&document, &Words, 2, &options(256, 0)).unwrap();
+        assert!(chunks.iter().all(|c| c.span.len() <= 256 * MAX_BYTES_PER_TOKEN));
+    }
+}

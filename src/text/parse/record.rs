@@ -1,0 +1,76 @@
+//! A record's fields as a document.
+
+use super::{ParseOptions, Source};
+use crate::error::Result;
+use crate::text::{Document, flatten_json};
+use serde_json::{Map, Value};
+
+/// Makes a document of a record that begins at `line`. Fields that are neither id, title nor text
+/// become metadata.
+pub(super) fn document(
+    mut fields: Map<String, Value>,
+    line: u64,
+    source: &Source,
+    options: &ParseOptions,
+) -> Result<Document> {
+    let missing = |name: &str| {
+        let known: Vec<&str> = fields.keys().map(String::as_str).take(20).collect();
+        source.error(Some(line), format!("no field {name:?}; there are: {}", known.join(", ")))
+    };
+    let pick = |named: Option<&String>, usual: &[&'static str]| match named {
+        Some(name) if fields.contains_key(name) => Ok(Some(name.clone())),
+        Some(name) => Err(missing(name)),
+        None => Ok(usual.iter().find(|u| fields.contains_key(**u)).map(|u| (*u).to_owned())),
+    };
+    let id_field = pick(options.id_field.as_ref(), &["_id", "id"])?;
+    let title_field = match &options.title_field {
+        // A record without a title is nothing to complain about.
+        Some(name) => fields.contains_key(name).then(|| name.clone()),
+        None => pick(None, &["title"])?,
+    };
+    let Some(text_field) = pick(options.text_field.as_ref(), &["text", "content", "body"])? else {
+        let known: Vec<&str> = fields.keys().map(String::as_str).take(20).collect();
+        return Err(source.error(
+            Some(line),
+            format!(
+                "no field text, content or body; name one of these with --text-field: {}",
+                known.join(", ")
+            ),
+        ));
+    };
+    let mut take = |field: &Option<String>| field.as_ref().and_then(|name| fields.remove(name));
+    let id = take(&id_field);
+    let title = take(&title_field);
+    let text = take(&Some(text_field.clone()));
+    let text = match text {
+        Some(Value::String(text)) => text,
+        Some(Value::Null) | None => String::new(),
+        Some(other @ (Value::Number(_) | Value::Bool(_))) => other.to_string(),
+        Some(_) => {
+            return Err(source.error(
+                Some(line),
+                format!("field {text_field:?} is a list or an object; text is expected"),
+            ));
+        }
+    };
+    let id = match id {
+        Some(Value::String(id)) if !id.is_empty() => id,
+        Some(Value::Number(id)) => id.to_string(),
+        None | Some(Value::Null) => format!("{}#{line}", source.id),
+        Some(other) => {
+            return Err(source.error(
+                Some(line),
+                format!("the id is {other}; a text that is not empty or a number is expected"),
+            ));
+        }
+    };
+    let mut document = Document::new(id, text);
+    if let Some(Value::String(title)) = title
+        && !title.trim().is_empty()
+    {
+        document.title = Some(title);
+    }
+    flatten_json(&mut document.metadata, "", &Value::Object(fields));
+    document.origin = source.origin(line, false);
+    Ok(document)
+}

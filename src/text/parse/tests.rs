@@ -1,0 +1,226 @@
+use super::*;
+use crate::text::Value;
+use proptest::prelude::*;
+use std::fs;
+
+fn read(bytes: &[u8], format: Option<Format>) -> (Vec<Result<Document>>, Vec<String>) {
+    read_with(bytes, format, &ParseOptions::default())
+}
+
+fn read_with(
+    bytes: &[u8],
+    format: Option<Format>,
+    options: &ParseOptions,
+) -> (Vec<Result<Document>>, Vec<String>) {
+    let reader = std::io::Cursor::new(bytes.to_vec());
+    match parse_reader(reader, "input", "in", format, options) {
+        Ok(parsed) => (parsed.documents.collect(), parsed.warnings),
+        Err(error) => (vec![Err(error)], Vec::new()),
+    }
+}
+
+fn one(bytes: &[u8], format: Format) -> Document {
+    let (mut documents, _) = read(bytes, Some(format));
+    assert_eq!(documents.len(), 1);
+    documents.remove(0).unwrap()
+}
+
+#[test]
+fn jsonl_goes_on_after_a_bad_line_and_names_it() {
+    let lines = b"{\"_id\": \"a\", \"title\": \"T\", \"text\": \"one\", \"year\": 2001, \"o\": {\"p\": [1, null]}}\n\
+        not json\n\n[1]\n{\"id\": 7, \"body\": \"two\"}\n{\"id\": \"x\"}\n{\"text\": \"\xff\"}\n{\"text\": \"last\"}";
+    let (found, _) = read(lines, Some(Format::Jsonl));
+    let shown: Vec<String> = found
+        .iter()
+        .map(|d| match d {
+            Ok(d) => format!("{}: {}", d.id, d.text),
+            Err(e) => e.to_string(),
+        })
+        .collect();
+    assert_eq!(shown[0], "a: one");
+    assert!(shown[1].starts_with("input:2: not JSON"), "{}", shown[1]);
+    assert!(shown[2].starts_with("input:4: not an object"), "{}", shown[2]);
+    assert_eq!(shown[3], "7: two");
+    assert!(shown[4].contains("input:6: no field text, content or body"), "{}", shown[4]);
+    assert!(shown[5].starts_with("input:7: not JSON"), "{}", shown[5]);
+    assert_eq!(shown[6], "in#8: last");
+    let first = found[0].as_ref().unwrap();
+    assert_eq!(first.title.as_deref(), Some("T"));
+    assert_eq!(first.metadata["year"], Value::Integer(2001));
+    assert_eq!(first.metadata["o.p"], Value::List(vec![Value::Integer(1), Value::Null]));
+}
+
+#[test]
+fn named_fields_are_used_and_missed() {
+    let options = ParseOptions {
+        text_field: Some("abstract".to_owned()),
+        id_field: Some("doi".to_owned()),
+        ..ParseOptions::default()
+    };
+    let lines = b"{\"doi\": \"10/1\", \"abstract\": \"x\"}\n{\"doi\": \"10/2\"}\n";
+    let (found, _) = read_with(lines, Some(Format::Jsonl), &options);
+    assert_eq!(found[0].as_ref().unwrap().id, "10/1");
+    let message = found[1].as_ref().unwrap_err().to_string();
+    assert_eq!(message, "input:2: no field \"abstract\"; there are: doi");
+}
+
+#[test]
+fn a_line_beyond_the_limit_is_refused_and_the_next_is_read() {
+    let options = ParseOptions { max_line_bytes: 64, ..ParseOptions::default() };
+    let long = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"ok\"}}\n", "x".repeat(200_000));
+    let (found, _) = read_with(long.as_bytes(), Some(Format::Jsonl), &options);
+    assert!(found[0].as_ref().unwrap_err().to_string().contains("input:1: longer than 64"));
+    assert_eq!(found[1].as_ref().unwrap().text, "ok");
+    let (found, _) = read_with(long.as_bytes(), Some(Format::Csv), &options);
+    assert!(found.iter().any(Result::is_err));
+    let options = ParseOptions { max_file_bytes: 1000, ..ParseOptions::default() };
+    let (found, _) = read_with(&[b'x'; 2000], Some(Format::Text), &options);
+    assert!(found[0].as_ref().unwrap_err().to_string().contains("--max-file-size"));
+}
+
+#[test]
+fn csv_types_its_cells_and_names_ragged_rows() {
+    let csv = b"id,text,year,price,open,zip,note\n1,\"a, \"\"b\"\"\",2020,1.5,true,01234,\n\
+        2,short\n3,c,-7,1e3,False,9,word\n";
+    let (found, _) = read(csv, Some(Format::Csv));
+    let first = found[0].as_ref().unwrap();
+    assert_eq!((first.id.as_str(), first.text.as_str()), ("1", "a, \"b\""));
+    assert_eq!(first.metadata["year"], Value::Integer(2020));
+    assert_eq!(first.metadata["price"], Value::Float(1.5));
+    assert_eq!(first.metadata["open"], Value::Bool(true));
+    assert_eq!(first.metadata["zip"], Value::Text("01234".to_owned()));
+    assert_eq!(first.metadata["note"], Value::Null);
+    let ragged = found[1].as_ref().unwrap_err().to_string();
+    assert_eq!(ragged, "input:3: 2 fields where the header has 7; row skipped");
+    assert_eq!(found[2].as_ref().unwrap().metadata["price"], Value::Float(1000.0));
+    let document = one(b"text\tn\nx\t1\n", Format::Tsv);
+    assert_eq!(document.metadata["n"], Value::Integer(1));
+}
+
+#[test]
+fn json_is_a_list_of_records_or_one_document() {
+    let (found, _) =
+        read(br#"[{"id": 1, "text": "a"}, {"id": 2, "text": "b"}, 3]"#, Some(Format::Json));
+    assert_eq!(found[1].as_ref().unwrap().id, "2");
+    assert!(found[2].as_ref().unwrap_err().to_string().contains("element 3"));
+    let document = one(br#"{"name": "vdb", "deps": {"sled": "0.34"}}"#, Format::Json);
+    assert!(document.text.contains("\"sled\""));
+    assert_eq!(document.metadata["deps.sled"], Value::Text("0.34".to_owned()));
+    let (found, _) = read(b"{\n\"a\": }", Some(Format::Json));
+    assert!(found[0].as_ref().unwrap_err().to_string().starts_with("input:2: not JSON"));
+    let (found, _) = read("[".repeat(100_000).as_bytes(), Some(Format::Json));
+    assert!(found[0].is_err());
+}
+
+#[test]
+fn markdown_keeps_its_text_and_gives_up_headings_and_front_matter() {
+    let text = "---\ntitle: \"The Book\"\nlang: en\ntags:\n  - x\n---\n# One `two`\n\ntext\n\n```\n# no heading\n```\n\nUnder\n-----\n";
+    let document = one(text.as_bytes(), Format::Markdown);
+    assert_eq!(document.text, text);
+    assert_eq!(document.title.as_deref(), Some("The Book"));
+    assert_eq!(document.metadata["lang"], Value::Text("en".to_owned()));
+    let headings: Vec<(u8, &str)> =
+        document.headings.iter().map(|h| (h.level, h.text.as_str())).collect();
+    assert_eq!(headings, [(1, "One two"), (2, "Under")]);
+    assert!(text[document.headings[0].span.clone()].starts_with("# One"));
+    assert!(document.origin.verbatim);
+}
+
+#[test]
+fn html_is_reduced_to_what_people_read() {
+    let html = b"<!doctype html><html lang=en><head><title> A  page </title><style>p{}</style>\
+        <meta name=description content='about'></head><body><nav>menu</nav><h1>Top</h1>\
+        <p>One &amp; <b>two</b>\n three</p><script>alert(1)</script><ul><li>x</li><li>y</li></ul>\
+        <table><tr><td>a</td><td>b</td></tr></table><pre>  keep\n  this</pre></body></html>";
+    let (mut found, _) = read(html, None);
+    let document = found.remove(0).unwrap();
+    assert_eq!(document.text, "Top\n\nOne & two three\n\nx\ny\n\na\tb\n\n  keep\n  this");
+    assert_eq!(document.title.as_deref(), Some("A page"));
+    assert_eq!(document.metadata["lang"], Value::Text("en".to_owned()));
+    assert_eq!(&document.text[document.headings[0].span.clone()], "Top");
+    let deep = format!("{}deep{}", "<div>".repeat(100_000), "</div>".repeat(100_000));
+    assert_eq!(one(deep.as_bytes(), Format::Html).text, "deep");
+}
+
+#[test]
+fn encodings_are_recognised() {
+    let text = "Größe: naïve café, Ωμέγα";
+    let le: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let latin: Vec<u8> = "Größe, naïve café, Müller".chars().map(|c| c as u8).collect();
+    let ascii_le: Vec<u8> = "plain words".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked = |mark: &[u8], rest: &[u8]| [mark, rest].concat();
+    for (bytes, expected, warned) in [
+        (text.as_bytes().to_vec(), text, 0),
+        (marked(b"\xef\xbb\xbf", text.as_bytes()), text, 0),
+        (marked(&[0xff, 0xfe], &le), text, 0),
+        (marked(&[0xfe, 0xff], &be), text, 0),
+        (ascii_le, "plain words", 0),
+        (latin, "Größe, naïve café, Müller", 1),
+        (b"caf\xc3\xa9 \xff \xc3\xbc".to_vec(), "café \u{fffd} ü", 1),
+    ] {
+        let (mut found, warnings) = read(&bytes, Some(Format::Text));
+        assert_eq!(found.remove(0).unwrap().text, expected);
+        assert_eq!(warnings.len(), warned, "{warnings:?}");
+    }
+}
+
+#[test]
+fn what_holds_no_text_is_skipped_with_a_reason() {
+    for (bytes, reason) in [
+        (&b""[..], "empty"),
+        (b" \n\t ", "white space"),
+        (b"%PDF-1.7 ...", "PDF"),
+        (b"PK\x03\x04rest", "zip"),
+        (b"abc\0def\0\0\x01", "binary"),
+        (b"<html><body><script>x</script></body></html>", "readable"),
+    ] {
+        match &read(bytes, None).0[0] {
+            Err(Error::Skipped { reason: found, .. }) => assert!(found.contains(reason), "{found}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_walked_by_the_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let write = |name: &str, text: &str| {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("b.md", "x");
+    write("a/z.txt", "x");
+    write("a/y.rs", "x");
+    write(".hidden.txt", "x");
+    write("target/out.txt", "x");
+    write(".gitignore", "target/\n");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/etc", root.join("link")).unwrap();
+    let names = |options: &WalkOptions| -> Vec<String> {
+        walk(root, options)
+            .map(|p| p.unwrap().strip_prefix(root).unwrap().display().to_string())
+            .collect()
+    };
+    assert_eq!(names(&WalkOptions::default()), ["a/y.rs", "a/z.txt", "b.md"]);
+    let all = names(&WalkOptions { hidden: true, ignored: true });
+    assert_eq!(all, [".gitignore", ".hidden.txt", "a/y.rs", "a/z.txt", "b.md", "target/out.txt"]);
+    let document = parse_file(&root.join("a/y.rs"), "a/y.rs", None, &ParseOptions::default());
+    let document = document.unwrap().documents.next().unwrap().unwrap();
+    assert_eq!(document.metadata["language"], Value::Text("rust".to_owned()));
+}
+
+proptest! {
+    #[test]
+    fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400),
+                       text in "[<>a-z/\"'&;#{}\\[\\]:,0-9\n-]{0,200}") {
+        for format in [Format::Text, Format::Markdown, Format::Html, Format::Json, Format::Jsonl,
+                       Format::Csv, Format::Tsv, Format::Source] {
+            let _ = read(&bytes, Some(format));
+            let _ = read(text.as_bytes(), Some(format));
+        }
+        let _ = read(&bytes, None);
+    }
+}
