@@ -10,4 +10,5 @@ pub mod text;
 pub mod vector;
 
 pub use error::{Error, Result};
+pub use index::{Filter, Fusion, filter};
 pub use text::{Document, Metadata, Value};

@@ -1,1 +1,86 @@
-//! index
+//! Indexes: caches of the store, by vector and by keyword, and what combines them.
+//!
+//! Points are chunk numbers. The store never uses a number twice and a chunk never changes, so what
+//! an index holds is known from its numbers alone, and bringing one up to date is a difference of
+//! two sets.
+
+mod exact;
+pub mod filter;
+mod fuse;
+#[cfg(feature = "keyword")]
+mod keyword;
+mod live;
+mod sealed;
+mod segments;
+mod state;
+
+pub use filter::Filter;
+pub use fuse::Fusion;
+#[cfg(feature = "keyword")]
+pub(crate) use keyword::{KeywordEntry, KeywordIndex, Language};
+pub(crate) use segments::VectorIndex;
+
+use crate::error::{Error, Result};
+use std::cmp::Ordering;
+
+/// A set of chunk numbers.
+pub(crate) type Bitmap = roaring::RoaringBitmap;
+
+/// A point and its cosine distance to the query: 0 (same direction) to 2.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Neighbour {
+    pub(crate) id: u32,
+    pub(crate) distance: f32,
+}
+
+impl Eq for Neighbour {}
+
+/// By distance, then by number: the bits of a distance differ between processors, ties must not.
+impl Ord for Neighbour {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.distance.total_cmp(&other.distance).then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Neighbour {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Whose index it is: files of another database or collection are never read as ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) database: [u8; 16],
+    pub(crate) collection: u32,
+}
+
+/// How the graph is built (Malkov 2018).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IndexParams {
+    /// Neighbours of a point; twice as many on the ground layer.
+    pub(crate) m: usize,
+    /// Candidates looked at when a point is linked in.
+    pub(crate) ef_construction: usize,
+    /// Points from which on a segment has a graph; [`GRAPH_AT`] but in tests.
+    pub(crate) graph_at: usize,
+}
+
+/// Below this many points, comparing with all of them takes no longer than walking hnsw_rs's graph
+/// (0.9 ms at 384 dimensions, docs/benchmarks.md), and building the graph is saved.
+pub(crate) const GRAPH_AT: usize = 16_384;
+
+impl IndexParams {
+    pub(crate) fn validate(self) -> Result<()> {
+        if !(2..=255).contains(&self.m) {
+            return Err(Error::parameter("m", format!("{}; from 2 to 255 are allowed", self.m)));
+        }
+        if !(self.m..=10_000).contains(&self.ef_construction) {
+            return Err(Error::parameter(
+                "ef_construction",
+                format!("{}; from m ({}) to 10000 are allowed", self.ef_construction, self.m),
+            ));
+        }
+        Ok(())
+    }
+}

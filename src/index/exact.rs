@@ -1,0 +1,45 @@
+//! Exact search: the distance to every point, the best few kept. The oracle of every index.
+
+use super::Neighbour;
+use std::collections::BinaryHeap;
+
+/// The best `limit` neighbours seen so far.
+pub(super) struct Best {
+    limit: usize,
+    heap: BinaryHeap<Neighbour>,
+}
+
+impl Best {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, heap: BinaryHeap::new() }
+    }
+
+    pub(super) fn push(&mut self, neighbour: Neighbour) {
+        if self.heap.len() < self.limit {
+            self.heap.push(neighbour);
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && neighbour < *worst
+        {
+            *worst = neighbour;
+        }
+    }
+
+    /// The largest distance kept; infinite while there is room.
+    pub(super) fn worst(&self) -> f32 {
+        match self.heap.peek() {
+            Some(worst) if self.heap.len() == self.limit => worst.distance,
+            _ => f32::INFINITY,
+        }
+    }
+
+    pub(super) fn extend(&mut self, neighbours: impl IntoIterator<Item = Neighbour>) {
+        for neighbour in neighbours {
+            self.push(neighbour);
+        }
+    }
+
+    /// Best first.
+    pub(super) fn into_sorted(self) -> Vec<Neighbour> {
+        self.heap.into_sorted_vec()
+    }
+}

@@ -1,0 +1,259 @@
+use super::super::{Bitmap, IndexParams, Neighbour, Stamp};
+use super::VectorIndex;
+use crate::vector::{distance, normalise};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const STAMP: Stamp = Stamp { database: [9; 16], collection: 4 };
+const PARAMS: IndexParams = IndexParams { m: 16, ef_construction: 200, graph_at: 4096 };
+
+fn open(folder: &Path, dimensions: usize) -> VectorIndex {
+    let (index, notice) = VectorIndex::open(folder, dimensions, PARAMS, STAMP).unwrap();
+    assert_eq!(notice, None);
+    index
+}
+
+/// Clustered directions, like embeddings, from a small generator of its own.
+fn vectors(count: usize, dimensions: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / 16_777_216.0 - 0.5
+    };
+    let centres: Vec<Vec<f32>> =
+        (0..32).map(|_| (0..dimensions).map(|_| next()).collect()).collect();
+    (0..count)
+        .map(|i| {
+            let centre = &centres[i % centres.len()];
+            let v: Vec<f32> = centre.iter().map(|c| c + 0.6 * next()).collect();
+            normalise(&v, dimensions).unwrap()
+        })
+        .collect()
+}
+
+fn insert(index: &VectorIndex, points: &BTreeMap<u32, Vec<f32>>) {
+    let items: Vec<(u32, &[f32])> = points.iter().map(|(id, v)| (*id, v.as_slice())).collect();
+    index.insert(&items).unwrap();
+}
+
+fn oracle(
+    points: &BTreeMap<u32, Vec<f32>>,
+    query: &[f32],
+    top_k: usize,
+    allowed: Option<&Bitmap>,
+) -> Vec<Neighbour> {
+    let mut all: Vec<Neighbour> = points
+        .iter()
+        .filter(|(id, _)| allowed.is_none_or(|a| a.contains(**id)))
+        .map(|(id, v)| Neighbour { id: *id, distance: distance(query, v) })
+        .collect();
+    all.sort_unstable();
+    all.truncate(top_k);
+    all
+}
+
+fn recall(found: &[Neighbour], right: &[Neighbour]) -> f64 {
+    let hits = found.iter().filter(|f| right.iter().any(|r| r.id == f.id)).count();
+    hits as f64 / right.len() as f64
+}
+
+/// Live, sealed and reopened, with and without filters and deletions, against comparing with all.
+#[test]
+fn recall_is_high_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut points: BTreeMap<u32, Vec<f32>> = (0..).zip(vectors(9000, 32, 1)).collect();
+    let queries = vectors(60, 32, 2);
+    let half: Bitmap = points.keys().copied().filter(|id| id % 2 == 0).collect();
+    let few: Bitmap = points.keys().copied().filter(|id| id % 450 == 7).collect();
+    let check = |index: &VectorIndex, points: &BTreeMap<u32, Vec<f32>>, form: &str| {
+        for (name, allowed) in [("all", None), ("half", Some(&half)), ("few", Some(&few))] {
+            let mut total = 0.0;
+            for query in &queries {
+                let right = oracle(points, query, 10, allowed);
+                assert_eq!(index.search_exact(query, 10, allowed).unwrap(), right, "{form} {name}");
+                let found = index.search(query, 10, None, allowed).unwrap();
+                assert_eq!(found.len(), right.len(), "{form} {name}");
+                assert!(found.is_sorted());
+                total += recall(&found, &right);
+            }
+            let mean = total / queries.len() as f64;
+            assert!(mean >= 0.95, "{form} {name}: recall {mean}");
+        }
+    };
+    let index = open(folder.path(), 32);
+    insert(&index, &points);
+    check(&index, &points, "live");
+    let gone: Bitmap = points.keys().copied().filter(|id| id % 5 == 0).collect();
+    index.remove(&gone);
+    points.retain(|id, _| !gone.contains(*id));
+    check(&index, &points, "live with deletions");
+    index.save(3).unwrap();
+    check(&index, &points, "sealed");
+    drop(index);
+    let index = open(folder.path(), 32);
+    assert_eq!(index.generation(), Some(3));
+    assert_eq!(index.ids(), points.keys().copied().collect());
+    check(&index, &points, "reopened");
+    // Every point finds itself, through the graph.
+    let lost = points.iter().filter(|(id, v)| {
+        index.search(v, 1, Some(50), None).unwrap().first().is_none_or(|n| n.id != **id)
+    });
+    assert!(lost.count() <= points.len() / 500);
+}
+
+#[test]
+fn top_k_beyond_the_points_gives_all_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let points: BTreeMap<u32, Vec<f32>> = (0..).zip(vectors(5000, 8, 5)).collect();
+    let index = open(folder.path(), 8);
+    assert!(index.search(&points[&0], 10, None, None).unwrap().is_empty());
+    insert(&index, &points);
+    for _ in 0..2 {
+        let found = index.search(&points[&1], 6000, None, None).unwrap();
+        assert_eq!(found.len(), 5000);
+        let odd: Bitmap = points.keys().copied().filter(|id| id % 2 == 1).collect();
+        assert_eq!(index.search(&points[&1], 2500, None, Some(&odd)).unwrap().len(), 2500);
+        index.save(1).unwrap();
+    }
+}
+
+#[test]
+fn vectors_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = open(folder.path(), 2);
+    for bad in [&[1.0][..], &[f32::NAN, 0.0], &[f32::INFINITY, 0.0], &[0.0, 0.0], &[3.0, 4.0]] {
+        assert!(index.insert(&[(1, bad)]).is_err(), "{bad:?}");
+    }
+    assert!(index.search(&[1.0], 1, None, None).is_err());
+    assert!(index.ids().is_empty());
+}
+
+#[test]
+fn files_of_another_index_are_left_out_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = open(folder.path(), 4);
+    insert(&index, &(0..).zip(vectors(10, 4, 3)).collect());
+    index.save(5).unwrap();
+    drop(index);
+    let other = Stamp { collection: 5, ..STAMP };
+    for (dimensions, stamp) in [(4, other), (8, STAMP)] {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        let (index, notice) = VectorIndex::open(copy.path(), dimensions, PARAMS, stamp).unwrap();
+        assert!(notice.is_some());
+        assert_eq!((index.generation(), index.ids().len()), (None, 0));
+    }
+}
+
+/// A flipped bit anywhere in the files: left out, or without consequence.
+#[test]
+fn damage_is_noticed_or_harmless() {
+    let points: BTreeMap<u32, Vec<f32>> = (0..).zip(vectors(4200, 4, 3)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let index = open(folder.path(), 4);
+    insert(&index, &points);
+    index.remove(&Bitmap::from_iter([7]));
+    index.save(5).unwrap();
+    let right = index.search(&points[&3], 10, None, None).unwrap();
+    drop(index);
+    for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
+        let whole = std::fs::read(entry.path()).unwrap();
+        for i in 0..60 {
+            let mut bytes = whole.clone();
+            let at = i * 7919 % bytes.len();
+            if i % 3 == 2 {
+                bytes.truncate(at);
+            } else {
+                bytes[at] ^= 1 << (i % 8);
+            }
+            let copy = tempfile::tempdir().unwrap();
+            for other in std::fs::read_dir(folder.path()).unwrap().flatten() {
+                std::fs::copy(other.path(), copy.path().join(other.file_name())).unwrap();
+            }
+            std::fs::write(copy.path().join(entry.file_name()), bytes).unwrap();
+            let (index, notice) = VectorIndex::open(copy.path(), 4, PARAMS, STAMP).unwrap();
+            if notice.is_none() {
+                assert_eq!(index.search(&points[&3], 10, None, None).unwrap(), right);
+            } else {
+                assert!(index.ids().is_empty());
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(usize),
+    Remove(u32),
+    Save,
+    Reopen,
+    Search(usize, Option<u32>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (1usize..40).prop_map(Step::Insert),
+        2 => (2u32..9).prop_map(Step::Remove),
+        1 => Just(Step::Save),
+        1 => Just(Step::Reopen),
+        4 => (1usize..30, proptest::option::of(2u32..5)).prop_map(|(k, m)| Step::Search(k, m)),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Random histories against a map and comparing with all. Below the size of a graph the index
+    /// must be exact.
+    #[test]
+    fn the_index_is_a_map_with_distances(steps in steps()) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut index = open(folder.path(), 6);
+        let mut points: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
+        let mut saved = points.clone();
+        let pool = vectors(2000, 6, 77);
+        let mut next = 0u32;
+        for step in steps {
+            match step {
+                Step::Insert(count) => {
+                    let new: BTreeMap<u32, Vec<f32>> = (next..)
+                        .zip(pool[next as usize..].iter().take(count).cloned())
+                        .collect();
+                    insert(&index, &new);
+                    next += u32::try_from(count).unwrap();
+                    points.extend(new);
+                }
+                Step::Remove(modulus) => {
+                    let gone: Bitmap =
+                        points.keys().copied().filter(|id| id % modulus == 1).collect();
+                    index.remove(&gone);
+                    points.retain(|id, _| !gone.contains(*id));
+                }
+                Step::Save => {
+                    index.save(1).unwrap();
+                    saved = points.clone();
+                }
+                Step::Reopen => {
+                    drop(index);
+                    index = open(folder.path(), 6);
+                    points = saved.clone();
+                }
+                Step::Search(top_k, modulus) => {
+                    let allowed: Option<Bitmap> =
+                        modulus.map(|m| (0..next).filter(|id| id % m == 0).collect());
+                    let query = &pool[1999];
+                    let right = oracle(&points, query, top_k, allowed.as_ref());
+                    prop_assert_eq!(
+                        index.search(query, top_k, None, allowed.as_ref()).unwrap(), right);
+                }
+            }
+            prop_assert_eq!(index.ids(), points.keys().copied().collect());
+        }
+    }
+}

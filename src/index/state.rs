@@ -1,0 +1,108 @@
+//! The file that says which segments a vector index has, which of their points are gone, and as of
+//! which generation.
+//!
+//! One line with the xxh3-64 of the rest in hexadecimal, then JSON. Replaced as a whole by a rename,
+//! so a crash leaves the old set or the new one; segment files that it does not name are leftovers.
+
+use super::sealed::checksum_of;
+use super::{Bitmap, Stamp};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+const VERSION: u32 = 1;
+/// A bitmap of four billion numbers in JSON would be larger, a real one never is.
+const MAX_BYTES: u64 = 1 << 30;
+pub(super) const FILE: &str = "SEGMENTS";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    version: u32,
+    database: [u8; 16],
+    collection: u32,
+    dimensions: usize,
+    pub(super) generation: u64,
+    /// File names, oldest first.
+    pub(super) segments: Vec<String>,
+    /// Numbers the next segment file.
+    pub(super) next: u64,
+    /// Points of these segments that are gone, as ranges of numbers, both ends included.
+    dead: Vec<(u32, u32)>,
+}
+
+impl State {
+    pub(super) fn new(stamp: Stamp, dimensions: usize) -> Self {
+        Self {
+            version: VERSION,
+            database: stamp.database,
+            collection: stamp.collection,
+            dimensions,
+            generation: 0,
+            segments: Vec::new(),
+            next: 0,
+            dead: Vec::new(),
+        }
+    }
+
+    pub(super) fn set_dead(&mut self, dead: &Bitmap) {
+        self.dead.clear();
+        for id in dead {
+            match self.dead.last_mut() {
+                Some((_, last)) if *last + 1 == id => *last = id,
+                _ => self.dead.push((id, id)),
+            }
+        }
+    }
+
+    pub(super) fn dead(&self) -> Bitmap {
+        let mut dead = Bitmap::new();
+        for (first, last) in &self.dead {
+            dead.insert_range(*first..=*last);
+        }
+        dead
+    }
+
+    /// None where there is no such file.
+    pub(super) fn read(folder: &Path, stamp: Stamp, dimensions: usize) -> Result<Option<Self>> {
+        let path = folder.join(FILE);
+        let damaged = |detail: &str| Error::corrupted(path.display().to_string(), detail);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("open", &path)(e)),
+        };
+        let mut text = String::new();
+        file.take(MAX_BYTES)
+            .read_to_string(&mut text)
+            .map_err(|_| damaged("it cannot be read as text"))?;
+        let (sum, json) = text.split_once('\n').ok_or_else(|| damaged("it is cut short"))?;
+        if sum != format!("{:016x}", checksum_of(json.as_bytes())) {
+            return Err(damaged("the checksum does not match"));
+        }
+        let state: Self = serde_json::from_str(json).map_err(|_| damaged("it does not parse"))?;
+        let expected = Self::new(stamp, dimensions);
+        if (state.version, state.database, state.collection, state.dimensions)
+            != (expected.version, expected.database, expected.collection, expected.dimensions)
+        {
+            return Err(damaged("it belongs to another index"));
+        }
+        Ok(Some(state))
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        let temporary = folder.join("SEGMENTS.tmp");
+        let json = serde_json::to_string(self)
+            .map_err(|e| Error::corrupted(path.display().to_string(), e.to_string()))?;
+        File::create(&temporary)
+            .and_then(|mut file| {
+                writeln!(file, "{:016x}", checksum_of(json.as_bytes()))?;
+                file.write_all(json.as_bytes())?;
+                file.sync_all()
+            })
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .map_err(Error::io("write", &path))
+    }
+}
