@@ -1,10 +1,22 @@
 //! From text to embeddings: the seam that every encoder stands behind.
 
 #[cfg(feature = "models")]
-mod onnx;
-
+mod batch;
+mod handle;
 #[cfg(feature = "models")]
-pub use onnx::OnnxEncoder;
+mod onnx;
+#[cfg(feature = "models")]
+mod pooling;
+#[cfg(feature = "models")]
+mod sessions;
+#[cfg(feature = "models")]
+mod tokenizer;
+
+pub use handle::EncoderHandle;
+#[cfg(feature = "models")]
+pub use onnx::{EncoderOptions, EncoderSpec, OnnxEncoder};
+#[cfg(feature = "models")]
+pub use pooling::Pooling;
 
 use crate::error::Result;
 use crate::text::tokenizer::TokenSpans;
@@ -76,6 +88,14 @@ pub trait Encoder: Send + Sync {
 
     /// Tokens that every document costs beside its own text: special tokens and prefix.
     fn overhead(&self) -> usize;
+
+    /// What it really runs on, for diagnosis. Default: `unknown`.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    fn provider(&self) -> Result<String> {
+        Ok("unknown".to_owned())
+    }
 
     /// One embedding per text, in the order of the texts. A text's vector does not depend on the
     /// other texts.

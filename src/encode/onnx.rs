@@ -1,4 +1,364 @@
-//! The ONNX encoder.
-/// An encoder on ONNX Runtime.
-#[derive(Debug)]
-pub struct OnnxEncoder;
+//! Encoders on ONNX Runtime.
+
+use super::batch::plan;
+use super::pooling::{Pooling, scale_to_unit};
+use super::sessions::Sessions;
+use super::tokenizer::Tokenizer;
+use super::{Embedding, Encoder, Fingerprint, InputKind};
+use crate::error::{Error, Result};
+use crate::model::graph::{IMPORTER, graph};
+use crate::model::import::BertConfig;
+use crate::model::runtime::Session;
+use crate::model::{Device, Precision, Runtime, onnx, sha256_of};
+use crate::text::tokenizer::TokenSpans;
+use std::path::{Path, PathBuf};
+
+/// Where an encoder's files are and how its vectors are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncoderSpec {
+    /// The model's name, for people.
+    pub name: String,
+    /// `model.safetensors`, or a ready `.onnx` file.
+    pub weights: PathBuf,
+    /// `config.json`; not needed for a ready ONNX file.
+    pub config: Option<PathBuf>,
+    /// `tokenizer.json`.
+    pub tokenizer: PathBuf,
+    /// How token vectors become one.
+    pub pooling: Pooling,
+    /// Put in front of every query.
+    pub query_prefix: String,
+    /// Put in front of every document.
+    pub document_prefix: String,
+    /// Tokens of one input, special tokens and prefix included.
+    pub window: usize,
+    /// Elements of a vector.
+    pub dimensions: usize,
+    /// sha256 of the weights, in hexadecimal.
+    pub weights_sha256: String,
+    /// sha256 of the tokenizer, in hexadecimal.
+    pub tokenizer_sha256: String,
+}
+
+/// How an encoder is run.
+#[derive(Debug, Clone)]
+pub struct EncoderOptions {
+    /// Default: 8 bits.
+    pub precision: Precision,
+    /// Default: auto.
+    pub device: Device,
+    /// Threads of large batches. Default: all processors.
+    pub threads: Option<usize>,
+    /// Folder in which built graphs are kept.
+    pub graphs: PathBuf,
+}
+
+impl EncoderSpec {
+    /// Reads a folder that holds an encoder: `tokenizer.json`, and either a ready ONNX model
+    /// (`model.onnx`, `onnx/model.onnx`) or `model.safetensors` with `config.json`. Pooling and
+    /// window come from sentence-transformers' `1_Pooling/config.json` and
+    /// `sentence_bert_config.json` where they are there (else mean, and 512 tokens or the model's
+    /// positions).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] naming the missing file; [`Error::Model`] for one that is not understood.
+    pub fn from_folder(folder: &Path) -> Result<Self> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let refuse = |reason: String| Error::Model { name: name.clone(), reason };
+        let find = |names: &[&str]| names.iter().map(|n| folder.join(n)).find(|p| p.is_file());
+        let missing = |file: &str| Error::NotFound {
+            what: "model file",
+            name: folder.join(file).display().to_string(),
+            hint: "a model folder holds tokenizer.json, and model.onnx or model.safetensors with \
+                   config.json"
+                .to_owned(),
+        };
+        let tokenizer = find(&["tokenizer.json"]).ok_or_else(|| missing("tokenizer.json"))?;
+        let weights = find(&["model.onnx", "onnx/model.onnx", "model.safetensors"])
+            .ok_or_else(|| missing("model.safetensors"))?;
+        let config = find(&["config.json"]).ok_or_else(|| missing("config.json"))?;
+        let read_json = |path: &Path| -> Result<serde_json::Value> {
+            let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+            serde_json::from_str(&text)
+                .map_err(|e| refuse(format!("{} is not JSON: {e}", path.display())))
+        };
+        let described = read_json(&config)?;
+        let number = |value: &serde_json::Value, key: &str| {
+            value.get(key).and_then(serde_json::Value::as_u64).and_then(|n| usize::try_from(n).ok())
+        };
+        let dimensions = number(&described, "hidden_size")
+            .ok_or_else(|| refuse("config.json says no hidden_size".to_owned()))?;
+        let mut pooling = Pooling::Mean;
+        if let Some(path) = find(&["1_Pooling/config.json"]) {
+            let says = read_json(&path)?;
+            let set = |key: &str| says.get(key).and_then(serde_json::Value::as_bool) == Some(true);
+            pooling = match (set("pooling_mode_mean_tokens"), set("pooling_mode_cls_token")) {
+                (true, false) => Pooling::Mean,
+                (false, true) => Pooling::Cls,
+                _ => {
+                    return Err(refuse(format!(
+                        "{} asks for a pooling other than mean or cls",
+                        path.display()
+                    )));
+                }
+            };
+        }
+        let mut window = number(&described, "max_position_embeddings").unwrap_or(512).min(512);
+        if weights.extension().is_some_and(|e| e == "safetensors") {
+            let text = std::fs::read_to_string(&config).map_err(Error::io("read", &config))?;
+            window = window.min(BertConfig::parse(&name, &text)?.positions());
+        }
+        if let Some(path) = find(&["sentence_bert_config.json"]) {
+            window = number(&read_json(&path)?, "max_seq_length").unwrap_or(window).min(window);
+        }
+        Ok(Self {
+            weights_sha256: sha256_of(&weights)?,
+            tokenizer_sha256: sha256_of(&tokenizer)?,
+            name,
+            weights,
+            config: Some(config),
+            tokenizer,
+            pooling,
+            query_prefix: String::new(),
+            document_prefix: String::new(),
+            window,
+            dimensions,
+        })
+    }
+
+    /// What an encoder of this description will say that its vectors are made of.
+    #[must_use]
+    pub fn fingerprint(&self, precision: Precision) -> Fingerprint {
+        let precision =
+            if self.is_ready() { "onnx".to_owned() } else { format!("{precision} v{IMPORTER}") };
+        Fingerprint {
+            model: self.name.clone(),
+            weights: self.weights_sha256.clone(),
+            tokenizer: self.tokenizer_sha256.clone(),
+            pooling: self.pooling.to_string(),
+            query_prefix: self.query_prefix.clone(),
+            document_prefix: self.document_prefix.clone(),
+            window: self.window,
+            precision,
+            dimensions: self.dimensions,
+        }
+    }
+
+    /// Whether the weights are a graph already.
+    fn is_ready(&self) -> bool {
+        self.weights.extension().is_some_and(|e| e == "onnx")
+    }
+}
+
+/// An encoder on ONNX Runtime. Sessions are made at the first call that needs them, kept, and
+/// shared by threads: single texts go to one-thread sessions, lists to one that uses all threads.
+pub struct OnnxEncoder {
+    fingerprint: Fingerprint,
+    tokenizer: Tokenizer,
+    sessions: Sessions,
+    pooling: Pooling,
+    overhead: usize,
+}
+
+impl OnnxEncoder {
+    /// Opens the encoder that `spec` describes, building its graph if that was not done before.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where a file cannot be used, [`Error::Io`], [`Error::Device`].
+    pub fn open(runtime: &Runtime, spec: &EncoderSpec, options: &EncoderOptions) -> Result<Self> {
+        let refuse = |reason: String| Error::Model { name: spec.name.clone(), reason };
+        let tokenizer = Tokenizer::open(&spec.name, &spec.tokenizer)?;
+        let path = if spec.is_ready() {
+            onnx::check(&spec.name, &spec.weights)?;
+            spec.weights.clone()
+        } else {
+            let Some(path) = &spec.config else {
+                return Err(refuse("safetensors weights need a config.json".to_owned()));
+            };
+            let json = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+            let config = BertConfig::parse(&spec.name, &json)?;
+            if spec.window > config.positions() || config.dimensions() != spec.dimensions {
+                return Err(refuse(format!(
+                    "it is said to have a window of {} and {} dimensions; its config.json allows \
+                     {} and {}",
+                    spec.window,
+                    spec.dimensions,
+                    config.positions(),
+                    config.dimensions()
+                )));
+            }
+            graph(
+                runtime,
+                &spec.name,
+                &spec.weights,
+                &config,
+                options.precision,
+                &spec.weights_sha256,
+                &options.graphs,
+                &|text| truncated(tokenizer.ids(text)?, spec.window).map(|(ids, _)| ids),
+            )?
+        };
+        let prefix = |text: &str| Ok::<_, Error>(tokenizer.ids(text)?.len());
+        let overhead = prefix(&spec.document_prefix)?.max(tokenizer.specials());
+        let needed = overhead.max(prefix(&spec.query_prefix)?);
+        if spec.window <= needed {
+            return Err(refuse(format!(
+                "a window of {} tokens leaves no room beside {needed} of special tokens and prefix",
+                spec.window
+            )));
+        }
+        let threads = options
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        Ok(Self {
+            fingerprint: spec.fingerprint(options.precision),
+            tokenizer,
+            sessions: Sessions::new(runtime.clone(), path, options.device, threads),
+            pooling: spec.pooling,
+            overhead,
+        })
+    }
+
+    fn refuse(&self, reason: String) -> Error {
+        Error::Model { name: self.fingerprint.model.clone(), reason }
+    }
+
+    /// Vectors of the texts with these ids, in their order.
+    fn run(&self, session: &mut Session, batch: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let rows = batch.len();
+        let mut ids = Vec::with_capacity(rows * longest);
+        let mut mask = Vec::with_capacity(rows * longest);
+        for row in batch {
+            ids.extend(row.iter().map(|id| i64::from(*id)));
+            mask.extend(std::iter::repeat_n(1i64, row.len()));
+            // What stands in masked places does not matter; every vocabulary has an id 0.
+            ids.resize(ids.len() + longest - row.len(), 0);
+            mask.resize(ids.len(), 0);
+        }
+        let declared = session.inputs();
+        let mut inputs = Vec::with_capacity(3);
+        for name in declared {
+            match name.as_str() {
+                "input_ids" => inputs.push(("input_ids", ids.clone())),
+                "attention_mask" => inputs.push(("attention_mask", mask.clone())),
+                "token_type_ids" => inputs.push(("token_type_ids", vec![0; ids.len()])),
+                other => {
+                    return Err(self.refuse(format!(
+                        "it wants an input {other:?}; input_ids, attention_mask and \
+                         token_type_ids are known"
+                    )));
+                }
+            }
+        }
+        let output = ["sentence_embedding", "last_hidden_state", "token_embeddings"]
+            .into_iter()
+            .find(|name| session.outputs().iter().any(|o| o == name))
+            .map(str::to_owned)
+            .or_else(|| session.outputs().first().cloned())
+            .ok_or_else(|| self.refuse("it declares no output".to_owned()))?;
+        let width = self.fingerprint.dimensions;
+        let read = |dims: &[usize], data: &[f32]| match dims {
+            [n, d] if *n == rows && *d == width => Ok(data
+                .chunks_exact(width)
+                .map(|row| {
+                    let mut vector = row.to_vec();
+                    scale_to_unit(&mut vector);
+                    vector
+                })
+                .collect()),
+            [n, s, d] if *n == rows && *s == longest && *d == width => Ok(data
+                .chunks_exact(longest * width)
+                .zip(batch)
+                .map(|(tokens, ids)| self.pooling.pool(tokens, width, ids.len()))
+                .collect()),
+            _ => {
+                Err(format!("its output {output:?} has the shape {dims:?}; {width} wide expected"))
+            }
+        };
+        session
+            .run(inputs, rows, longest, &output, read)
+            .and_then(|result| result)
+            .map_err(|reason| self.refuse(reason))
+    }
+}
+
+impl Encoder for OnnxEncoder {
+    fn dimensions(&self) -> usize {
+        self.fingerprint.dimensions
+    }
+
+    fn window(&self) -> usize {
+        self.fingerprint.window
+    }
+
+    fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    fn tokens(&self) -> &dyn TokenSpans {
+        &self.tokenizer
+    }
+
+    fn overhead(&self) -> usize {
+        self.overhead
+    }
+
+    fn provider(&self) -> Result<String> {
+        self.sessions.provider().map(str::to_owned)
+    }
+
+    fn encode(&self, texts: &[&str], kind: InputKind) -> Result<Vec<Embedding>> {
+        let prefix = match kind {
+            InputKind::Query => &self.fingerprint.query_prefix,
+            InputKind::Document => &self.fingerprint.document_prefix,
+        };
+        let tokenized = texts
+            .iter()
+            .map(|text| {
+                let ids = if prefix.is_empty() {
+                    self.tokenizer.ids(text)?
+                } else {
+                    self.tokenizer.ids(&format!("{prefix}{text}"))?
+                };
+                truncated(ids, self.fingerprint.window)
+            })
+            .collect::<Result<Vec<(Vec<u32>, usize)>>>()?;
+        let lengths: Vec<usize> = tokenized.iter().map(|(ids, _)| ids.len()).collect();
+        let (order, batches) = plan(&lengths);
+        let mut embeddings: Vec<Option<Embedding>> = vec![None; texts.len()];
+        let mut session = self.sessions.take(texts.len() == 1)?;
+        for batch in batches {
+            let members = &order[batch];
+            let ids: Vec<&[u32]> = members.iter().map(|i| tokenized[*i].0.as_slice()).collect();
+            for (i, vector) in members.iter().zip(self.run(&mut session, &ids)?) {
+                embeddings[*i] = Some(Embedding { vector, truncated_tokens: tokenized[*i].1 });
+            }
+        }
+        embeddings
+            .into_iter()
+            .map(|e| e.ok_or_else(|| self.refuse("it gave too few vectors".to_owned())))
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for OnnxEncoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnnxEncoder")
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cuts ids to the window, keeping the special token at the end, and counts what was cut.
+#[expect(clippy::unnecessary_wraps, reason = "it is mapped over results")]
+fn truncated(mut ids: Vec<u32>, window: usize) -> Result<(Vec<u32>, usize)> {
+    let cut = ids.len().saturating_sub(window);
+    if cut > 0
+        && let Some(last) = ids.last().copied()
+    {
+        ids.truncate(window - 1);
+        ids.push(last);
+    }
+    Ok((ids, cut))
+}

