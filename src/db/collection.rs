@@ -1,0 +1,331 @@
+//! A collection: its settings, and its indexes opened when first needed.
+
+use super::catalogue::Catalogue;
+use crate::encode::EncoderHandle;
+use crate::error::{Error, Result};
+use crate::index::{Bitmap, GRAPH_AT, IndexParams, Stamp, VectorIndex};
+#[cfg(feature = "keyword")]
+use crate::index::{KeywordEntry, KeywordIndex, Language};
+use crate::store::records::{ChunkRecord, CollectionRecord};
+use crate::store::{Kind, Store, keys};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+/// Records handed to an index at a time while it is brought up to date.
+const REFILL: usize = 1000;
+
+/// Documents that are searched together. Cheap to clone; shared by threads: queries run while
+/// another thread adds.
+#[derive(Clone)]
+pub struct Collection {
+    pub(super) inner: Arc<Inner>,
+    pub(super) encoder: Option<EncoderHandle>,
+}
+
+/// Figures of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Documents.
+    pub documents: u64,
+    /// Chunks of these documents, each with one vector.
+    pub chunks: u64,
+    /// Elements of a vector.
+    pub dimensions: usize,
+    /// The encoder, in words; none where the vectors are the caller's.
+    pub encoder: Option<String>,
+    /// Tokens of one chunk, at most.
+    pub chunk_tokens: usize,
+    /// Language of the keyword index.
+    pub language: String,
+    /// The generation that changed it last.
+    pub generation: u64,
+}
+
+/// What all handles of one collection share.
+pub(super) struct Inner {
+    pub(super) store: Arc<Store>,
+    /// As of the last commit.
+    pub(super) record: RwLock<CollectionRecord>,
+    /// Held by the one who commits. Indexes are opened before it is taken, since opening takes it.
+    writer: Mutex<()>,
+    /// Set by a failed commit. Its points may be in the indexes, under numbers that the next commit
+    /// would use again, so nothing more is committed or saved before the next open.
+    pub(super) failed: AtomicBool,
+    vectors: OnceLock<VectorIndex>,
+    #[cfg(feature = "keyword")]
+    keywords: OnceLock<KeywordIndex>,
+    /// Metadata by document, made by the first filter.
+    pub(super) catalogue: RwLock<Option<Catalogue>>,
+    notices: Mutex<Vec<String>>,
+}
+
+impl Inner {
+    pub(super) fn new(store: Arc<Store>, record: CollectionRecord) -> Self {
+        Self {
+            store,
+            record: RwLock::new(record),
+            writer: Mutex::new(()),
+            failed: AtomicBool::new(false),
+            vectors: OnceLock::new(),
+            #[cfg(feature = "keyword")]
+            keywords: OnceLock::new(),
+            catalogue: RwLock::new(None),
+            notices: Mutex::default(),
+        }
+    }
+
+    /// The settings and counters of the last commit.
+    pub(super) fn record(&self) -> CollectionRecord {
+        self.record.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn writer(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses settings that the indexes would refuse, before anything is stored.
+    pub(super) fn check_index_settings(record: &CollectionRecord) -> Result<()> {
+        index_params(record).validate()?;
+        #[cfg(feature = "keyword")]
+        record.language.parse::<Language>()?;
+        Ok(())
+    }
+
+    /// The vector index, opened and brought up to date at the first call.
+    pub(super) fn vectors(&self) -> Result<&VectorIndex> {
+        if let Some(index) = self.vectors.get() {
+            return Ok(index);
+        }
+        let _writer = self.writer();
+        if let Some(index) = self.vectors.get() {
+            return Ok(index);
+        }
+        let record = self.record();
+        let (index, notice) = VectorIndex::open(
+            &self.folder("vectors", &record),
+            record.dimensions as usize,
+            index_params(&record),
+            self.stamp(&record),
+        )?;
+        self.notice("vector", notice.as_deref().map(rebuilt));
+        if index.generation() != Some(record.generation) {
+            let (missing, extra) = self.difference(keys::VECTOR, &index.ids(), &record)?;
+            index.remove(&extra);
+            let mut ids = missing.iter();
+            loop {
+                let mut vectors = Vec::with_capacity(REFILL);
+                for id in ids.by_ref().take(REFILL) {
+                    vectors.push((id, self.vector(&record, id)?));
+                }
+                if vectors.is_empty() {
+                    break;
+                }
+                let items: Vec<(u32, &[f32])> =
+                    vectors.iter().map(|(id, v)| (*id, v.as_slice())).collect();
+                index.insert(&items)?;
+            }
+            // Where it cannot be written, the next open does this again.
+            if let Err(error) = index.save(record.generation) {
+                self.notice("vector", Some(format!("it could not be saved: {error}")));
+            }
+        }
+        Ok(self.vectors.get_or_init(|| index))
+    }
+
+    /// The keyword index, opened and brought up to date at the first call.
+    #[cfg(feature = "keyword")]
+    pub(super) fn keywords(&self) -> Result<&KeywordIndex> {
+        if let Some(index) = self.keywords.get() {
+            return Ok(index);
+        }
+        let _writer = self.writer();
+        if let Some(index) = self.keywords.get() {
+            return Ok(index);
+        }
+        let record = self.record();
+        let (index, notice) = KeywordIndex::open(
+            &self.folder("keywords", &record),
+            record.language.parse()?,
+            self.stamp(&record),
+        )?;
+        self.notice("keyword", notice.as_deref().map(rebuilt));
+        if index.generation() != Some(record.generation) {
+            let (missing, extra) = self.difference(keys::CHUNK, &index.ids()?, &record)?;
+            let mut extra = Some(extra);
+            let mut ids = missing.iter().peekable();
+            while ids.peek().is_some() || extra.is_some() {
+                let mut texts = Vec::with_capacity(REFILL);
+                for id in ids.by_ref().take(REFILL) {
+                    texts.push((id, self.embedded_text(&record, id)?));
+                }
+                let entries: Vec<KeywordEntry<'_>> =
+                    texts.iter().map(|(id, text)| KeywordEntry { id: *id, text }).collect();
+                let last = ids.peek().is_none();
+                let generation = if last { record.generation } else { 0 };
+                index.apply(&entries, &extra.take().unwrap_or_default(), generation)?;
+            }
+        }
+        Ok(self.keywords.get_or_init(|| index))
+    }
+
+    /// What `letter`'s records have and the index lacks, and the other way round. A chunk number is
+    /// never used twice, so the numbers alone tell.
+    fn difference(
+        &self,
+        letter: u8,
+        indexed: &Bitmap,
+        record: &CollectionRecord,
+    ) -> Result<(Bitmap, Bitmap)> {
+        let stored = self.stored_numbers(letter, record)?;
+        Ok((&stored - indexed, indexed - &stored))
+    }
+
+    pub(super) fn stored_numbers(&self, letter: u8, record: &CollectionRecord) -> Result<Bitmap> {
+        self.store.scan_numbers(&keys::prefix(letter, record.number)).collect()
+    }
+
+    /// The stored vector of a chunk.
+    pub(super) fn vector(&self, record: &CollectionRecord, chunk: u32) -> Result<Vec<f32>> {
+        let key = keys::numbered(keys::VECTOR, record.number, chunk);
+        let bytes = self.store.get(&key, Kind::Vector)?.ok_or_else(|| {
+            Error::corrupted(format!("vector of chunk {chunk}"), "it is missing".to_owned())
+        })?;
+        let (elements, rest) = bytes.as_chunks::<4>();
+        if elements.len() != record.dimensions as usize || !rest.is_empty() {
+            return Err(Error::corrupted(
+                format!("vector of chunk {chunk}"),
+                format!("{} bytes for {} dimensions", bytes.len(), record.dimensions),
+            ));
+        }
+        Ok(elements.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    }
+
+    /// The text that a chunk was embedded and is keyword-indexed with.
+    #[cfg(feature = "keyword")]
+    fn embedded_text(&self, record: &CollectionRecord, chunk: u32) -> Result<String> {
+        let missing = |what: &str| {
+            Error::corrupted(format!("chunk {chunk}"), format!("its {what} is missing"))
+        };
+        let key = keys::numbered(keys::CHUNK, record.number, chunk);
+        let found: ChunkRecord =
+            self.store.get_record(&key, Kind::Chunk)?.ok_or_else(|| missing("record"))?;
+        let text = self.chunk_text(record.number, &found)?.ok_or_else(|| missing("text"))?;
+        Ok(format!("{}{text}", found.context))
+    }
+
+    /// The text of a chunk; none where its document was removed meanwhile.
+    pub(super) fn chunk_text(&self, number: u32, chunk: &ChunkRecord) -> Result<Option<String>> {
+        let base = keys::numbered(keys::TEXT, number, chunk.document);
+        let too_large = |_| Error::corrupted("chunk", "its span does not fit this machine");
+        let start = usize::try_from(chunk.span.start).map_err(too_large)?;
+        let end = usize::try_from(chunk.span.end).map_err(too_large)?;
+        let Some(bytes) = self.store.get_split_span(&base, Kind::Text, start..end)? else {
+            return Ok(None);
+        };
+        String::from_utf8(bytes).map(Some).map_err(|_| {
+            Error::corrupted(
+                format!("text of document {}", chunk.document),
+                format!("bytes {start}..{end} are not text"),
+            )
+        })
+    }
+
+    fn folder(&self, index: &str, record: &CollectionRecord) -> PathBuf {
+        self.store.folder().join("index").join(record.number.to_string()).join(index)
+    }
+
+    fn stamp(&self, record: &CollectionRecord) -> Stamp {
+        Stamp { database: self.store.database(), collection: record.number }
+    }
+
+    fn notice(&self, index: &str, notice: Option<String>) {
+        if let Some(notice) = notice {
+            self.notices
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(format!("the {index} index: {notice}"));
+        }
+    }
+}
+
+fn rebuilt(reason: &str) -> String {
+    format!("rebuilt from the store: {reason}")
+}
+
+fn index_params(record: &CollectionRecord) -> IndexParams {
+    IndexParams {
+        m: record.m as usize,
+        ef_construction: record.ef_construction as usize,
+        graph_at: GRAPH_AT,
+    }
+}
+
+impl Collection {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.inner.record().name
+    }
+
+    /// Figures, without opening an index or a model.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let record = self.inner.record();
+        Stats {
+            documents: record.documents,
+            chunks: record.chunks,
+            dimensions: record.dimensions as usize,
+            encoder: record.fingerprint.as_ref().map(ToString::to_string),
+            chunk_tokens: record.max_tokens as usize,
+            language: record.language,
+            generation: record.generation,
+        }
+    }
+
+    /// Repairs that opening the indexes made, in words, each told once.
+    #[must_use]
+    pub fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes the vector index to its files, so that the next open need not bring it up to date.
+    /// Not needed for durability: indexes are caches of the store.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save_indexes(&self) -> Result<()> {
+        self.inner.save_indexes()
+    }
+}
+
+impl Inner {
+    pub(super) fn save_indexes(&self) -> Result<()> {
+        let _writer = self.writer();
+        if self.failed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if let Some(index) = self.vectors.get() {
+            let generation = self.record().generation;
+            if index.generation() != Some(generation) {
+                index.save(generation)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Best effort: without it the next open brings the index up to date from the store.
+        let _ = self.save_indexes();
+    }
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,24 @@
+//! The database: collections of documents that are found by meaning and by keyword.
+
+mod catalogue;
+mod collection;
+mod database;
+mod evaluate;
+#[cfg(feature = "files")]
+mod files;
+mod ingest;
+mod options;
+mod query;
+mod read;
+mod verify;
+mod write;
+
+pub use collection::{Collection, Stats};
+pub use database::{CollectionInfo, Database};
+pub use evaluate::{Benchmark, Quality, Report, evaluate};
+#[cfg(feature = "files")]
+pub use files::{FileOptions, document_id};
+pub use ingest::{IngestEvent, IngestReport};
+pub use options::CollectionOptions;
+pub use query::{Explanation, Hit, Mode, Query};
+pub use read::{DocumentInfo, StoredChunk, StoredDocument};

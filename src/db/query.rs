@@ -1,0 +1,539 @@
+//! A query: by meaning, by keyword, or both, under an optional filter.
+
+use super::collection::{Collection, Inner};
+use crate::encode::InputKind;
+use crate::error::{Error, Result};
+use crate::index::{Bitmap, Filter, Fusion, Neighbour};
+use crate::store::records::ChunkRecord;
+use crate::store::{Kind, keys};
+use crate::text::{Metadata, Origin};
+use crate::vector::normalise;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+/// Candidates that each side brings to a hybrid query.
+const CANDIDATES: usize = 100;
+
+/// Documents up to this size are scored by their whole text.
+#[cfg(feature = "keyword")]
+const WHOLE_TEXT_BYTES: u64 = 256 << 10;
+
+/// The largest `top_k`; more is an export, not a query.
+const MAX_TOP_K: usize = 100_000;
+
+/// What a query goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Vectors and keywords, their scores fused.
+    Hybrid,
+    /// Vectors only.
+    Dense,
+    /// Keywords only (BM25); needs no model.
+    Keyword,
+}
+
+impl FromStr for Mode {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "hybrid" => Ok(Self::Hybrid),
+            "dense" => Ok(Self::Dense),
+            "keyword" => Ok(Self::Keyword),
+            _ => Err(Error::parameter(
+                "mode",
+                format!("{name:?}; there are hybrid, dense and keyword"),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hybrid => "hybrid",
+            Self::Dense => "dense",
+            Self::Keyword => "keyword",
+        })
+    }
+}
+
+/// A passage that answers a query.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Hit {
+    /// The document's id.
+    pub document: String,
+    /// The document's title.
+    pub title: Option<String>,
+    /// Number of the chunk in its collection.
+    pub chunk: u32,
+    /// Bytes of the document's text.
+    pub span: Range<usize>,
+    /// Lines of the document's text, from 1, both ends included.
+    pub lines: (u64, u64),
+    /// Headings that the passage stands under, outermost first.
+    pub heading: Vec<String>,
+    /// The passage.
+    pub text: String,
+    /// Where the document came from.
+    pub origin: Origin,
+    /// The document's fields.
+    pub metadata: Metadata,
+    /// Higher is better. Dense: cosine similarity, -1 to 1. Keyword: BM25, 0 and more. Hybrid: the
+    /// fused score.
+    pub score: f32,
+    /// How the score came about.
+    pub explanation: Explanation,
+}
+
+impl Hit {
+    /// Lines of the file that the passage came from, where the stored text is the file's own.
+    #[must_use]
+    pub fn file_lines(&self) -> Option<(u64, u64)> {
+        let first = self.origin.line?;
+        if self.origin.verbatim {
+            Some((first + self.lines.0 - 1, first + self.lines.1 - 1))
+        } else {
+            Some((first, first))
+        }
+    }
+}
+
+/// Ranks (from 1) and scores on each side; none where the passage was not among the candidates.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Rank among the vectors.
+    pub dense_rank: Option<usize>,
+    /// Cosine distance: 0 (same direction) to 2.
+    pub distance: Option<f32>,
+    /// Rank among the keywords.
+    pub keyword_rank: Option<usize>,
+    /// BM25 score.
+    pub keyword_score: Option<f32>,
+}
+
+/// A query under construction; [`Query::run`] ends it.
+#[derive(Debug, Clone)]
+#[must_use = "a query does nothing until it is run"]
+pub struct Query<'a> {
+    collection: &'a Collection,
+    text: Option<&'a str>,
+    vector: Option<&'a [f32]>,
+    mode: Option<Mode>,
+    top_k: usize,
+    ef_search: Option<usize>,
+    exact: bool,
+    filter: Option<Filter>,
+    fusion: Fusion,
+    by_document: bool,
+}
+
+impl Collection {
+    /// A query by text. Default mode: hybrid where the collection has an encoder, else keyword.
+    pub fn query<'a>(&'a self, text: &'a str) -> Query<'a> {
+        Query::new(self, Some(text), None)
+    }
+
+    /// A query by the caller's own vector.
+    pub fn query_vector<'a>(&'a self, vector: &'a [f32]) -> Query<'a> {
+        Query::new(self, None, Some(vector))
+    }
+}
+
+impl<'a> Query<'a> {
+    fn new(collection: &'a Collection, text: Option<&'a str>, vector: Option<&'a [f32]>) -> Self {
+        Self {
+            collection,
+            text,
+            vector,
+            mode: None,
+            top_k: 10,
+            ef_search: None,
+            exact: false,
+            filter: None,
+            fusion: Fusion::default(),
+            by_document: false,
+        }
+    }
+
+    /// Hits wanted, 1 to 100,000. Default: 10. A collection with fewer chunks gives what it has.
+    pub fn top_k(mut self, top_k: usize) -> Self {
+        self.top_k = top_k;
+        self
+    }
+
+    /// What the query goes by.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Candidates kept while the graph is walked: more finds more and takes longer. Default: 192,
+    /// and never fewer than the candidates wanted.
+    pub fn ef_search(mut self, ef_search: usize) -> Self {
+        self.ef_search = Some(ef_search);
+        self
+    }
+
+    /// Compares with every vector instead of walking the graph: slower, and right by definition.
+    pub fn exact(mut self, exact: bool) -> Self {
+        self.exact = exact;
+        self
+    }
+
+    /// Only passages of documents that `filter` matches. Never fewer than `top_k` of them where
+    /// that many match.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// How the two rankings of a hybrid query become one. Default: z-scores, 0.6 dense.
+    pub fn fusion(mut self, fusion: Fusion) -> Self {
+        self.fusion = fusion;
+        self
+    }
+
+    /// At most one passage a document. Documents are ranked by their best passage on the dense side
+    /// and by their whole text on the keyword side; the passage shown is the best on the dense side,
+    /// where there is one.
+    pub fn by_document(mut self, by_document: bool) -> Self {
+        self.by_document = by_document;
+        self
+    }
+
+    /// Also searches by this vector: with a text, the vector stands for its meaning and no encoder
+    /// is asked.
+    pub fn with_vector(mut self, vector: &'a [f32]) -> Self {
+        self.vector = Some(vector);
+        self
+    }
+
+    /// Runs the query: hits, best first; equal scores by chunk number.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for `top_k` or `ef_search` out of range or a mode that lacks its text;
+    /// [`Error::NoEncoder`] for a text where the mode needs a vector; [`Error::Dimensions`] and
+    /// [`Error::Vector`]; [`Error::UnknownField`] for a filter on a field that no document has.
+    pub fn run(&self) -> Result<Vec<Hit>> {
+        self.check()?;
+        let inner = &self.collection.inner;
+        let allowed = self.filter.as_ref().map(|f| inner.allowed(f)).transpose()?;
+        if allowed.as_ref().is_some_and(Bitmap::is_empty) {
+            return Ok(Vec::new());
+        }
+        let mode = self.effective_mode()?;
+        let vector = if mode == Mode::Keyword { None } else { Some(self.unit_vector()?) };
+        // A candidate whose document is being removed has no record any more and is passed over;
+        // more candidates are asked for until there are enough or no more.
+        let mut wanted = self.top_k;
+        loop {
+            let candidates = self.candidates(mode, vector.as_deref(), allowed.as_ref(), wanted)?;
+            let exhausted = candidates.len() < wanted;
+            let hits = self.hits(candidates)?;
+            if hits.len() >= self.top_k || exhausted {
+                return Ok(hits);
+            }
+            wanted = wanted.saturating_mul(2);
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(1..=MAX_TOP_K).contains(&self.top_k) {
+            return Err(Error::parameter(
+                "top_k",
+                format!("{}; from 1 to {MAX_TOP_K} are allowed", self.top_k),
+            ));
+        }
+        if self.ef_search == Some(0) {
+            return Err(Error::parameter("ef_search", "0; at least 1 is needed"));
+        }
+        Ok(())
+    }
+
+    fn effective_mode(&self) -> Result<Mode> {
+        let keyword = cfg!(feature = "keyword") && self.text.is_some();
+        let dense = self.vector.is_some() || self.collection.encoder.is_some();
+        let mode = match (self.mode, dense, keyword) {
+            (Some(mode), ..) => mode,
+            (None, true, true) => Mode::Hybrid,
+            (None, false, true) => Mode::Keyword,
+            (None, _, false) => Mode::Dense,
+        };
+        if mode != Mode::Dense && !cfg!(feature = "keyword") {
+            return Err(Error::parameter(
+                "mode",
+                format!("{mode}; this build has no keyword search (feature `keyword`)"),
+            ));
+        }
+        if mode != Mode::Dense && self.text.is_none() {
+            return Err(Error::parameter(
+                "mode",
+                format!("{mode}; it needs a text, and the query has only a vector"),
+            ));
+        }
+        Ok(mode)
+    }
+
+    fn unit_vector(&self) -> Result<Vec<f32>> {
+        let record = self.collection.inner.record();
+        let dimensions = record.dimensions as usize;
+        if let Some(vector) = self.vector {
+            return normalise(vector, dimensions);
+        }
+        let (Some(encoder), Some(text)) = (&self.collection.encoder, self.text) else {
+            return Err(Error::NoEncoder {
+                collection: record.name,
+                hint: "query by keyword, by a vector, or open the collection with its encoder"
+                    .to_owned(),
+            });
+        };
+        let embeddings = encoder.get()?.encode(&[text], InputKind::Query)?;
+        let Some(embedding) = embeddings.first() else {
+            return Err(Error::Model {
+                name: encoder.fingerprint().model.clone(),
+                reason: "it returned no vector for the query".to_owned(),
+            });
+        };
+        normalise(&embedding.vector, dimensions)
+    }
+
+    /// Up to `wanted` chunks, best first.
+    fn candidates(
+        &self,
+        mode: Mode,
+        vector: Option<&[f32]>,
+        allowed: Option<&Bitmap>,
+        wanted: usize,
+    ) -> Result<Vec<Candidate>> {
+        let list = if mode == Mode::Hybrid { wanted.max(CANDIDATES) } else { wanted };
+        let mut groups = Groups { inner: &self.collection.inner, shown: HashMap::new() };
+        let dense = match vector {
+            Some(vector) => {
+                let search = |n: usize| {
+                    let found = self.dense(vector, allowed, n)?;
+                    Ok(found.into_iter().map(|n| (n.id, n.distance)).collect())
+                };
+                if self.by_document { groups.best(list, search)? } else { search(list)? }
+            }
+            None => Vec::new(),
+        };
+        let search = |n: usize| self.keyword(allowed, n);
+        let keyword = match mode {
+            Mode::Dense => Vec::new(),
+            _ if self.by_document => {
+                // Twice as many, since the order changes with the scores.
+                let found = groups.best(list.saturating_mul(2), search)?;
+                let mut found = self.rescored(found)?;
+                found.truncate(list);
+                found
+            }
+            _ => search(list)?,
+        };
+        let fused: Vec<(u32, f32)> = match mode {
+            Mode::Dense => dense.iter().map(|(id, d)| (*id, 1.0 - d)).collect(),
+            Mode::Keyword => keyword.clone(),
+            Mode::Hybrid => {
+                let similarities: Vec<(u32, f32)> =
+                    dense.iter().map(|(id, d)| (*id, 1.0 - d)).collect();
+                self.fusion.fuse(&similarities, &keyword, list)
+            }
+        };
+        let mut explanations: HashMap<u32, Explanation> = HashMap::new();
+        for (rank, (id, distance)) in (1..).zip(&dense) {
+            let explanation = explanations.entry(*id).or_default();
+            explanation.dense_rank = Some(rank);
+            explanation.distance = Some(*distance);
+        }
+        for (rank, (id, score)) in (1..).zip(&keyword) {
+            let explanation = explanations.entry(*id).or_default();
+            explanation.keyword_rank = Some(rank);
+            explanation.keyword_score = Some(*score);
+        }
+        Ok(fused
+            .into_iter()
+            .take(wanted)
+            .map(|(id, score)| Candidate {
+                id,
+                score,
+                explanation: explanations.remove(&id).unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    fn dense(
+        &self,
+        vector: &[f32],
+        allowed: Option<&Bitmap>,
+        list: usize,
+    ) -> Result<Vec<Neighbour>> {
+        let index = self.collection.inner.vectors()?;
+        if self.exact {
+            return index.search_exact(vector, list, allowed);
+        }
+        index.search(vector, list, self.ef_search, allowed)
+    }
+
+    #[cfg(feature = "keyword")]
+    fn keyword(&self, allowed: Option<&Bitmap>, list: usize) -> Result<Vec<(u32, f32)>> {
+        self.collection.inner.keywords()?.search(self.text.unwrap_or_default(), list, allowed)
+    }
+
+    #[cfg(not(feature = "keyword"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "stands in for the real one")]
+    fn keyword(&self, _: Option<&Bitmap>, _: usize) -> Result<Vec<(u32, f32)>> {
+        Ok(Vec::new())
+    }
+
+    /// Passages that stand for their documents, scored by the words of the whole documents: words
+    /// that are spread over several passages count together.
+    #[cfg(feature = "keyword")]
+    fn rescored(&self, passages: Vec<(u32, f32)>) -> Result<Vec<(u32, f32)>> {
+        let inner = &self.collection.inner;
+        let record = inner.record();
+        let average = record.chunks as f32 / record.documents.max(1) as f32;
+        let mut scorer =
+            inner.keywords()?.scorer(self.text.unwrap_or_default(), average.max(1.0))?;
+        let mut scored = Vec::with_capacity(passages.len());
+        for (id, score) in passages {
+            let whole = inner.whole_text(record.number, id)?;
+            scored.push((id, whole.map_or(score, |text| scorer.score(&text))));
+        }
+        scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        Ok(scored)
+    }
+
+    #[cfg(not(feature = "keyword"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "stands in for the real one")]
+    fn rescored(&self, passages: Vec<(u32, f32)>) -> Result<Vec<(u32, f32)>> {
+        Ok(passages)
+    }
+
+    fn hits(&self, candidates: Vec<Candidate>) -> Result<Vec<Hit>> {
+        let mut hits = Vec::with_capacity(self.top_k.min(candidates.len()));
+        for candidate in candidates {
+            if hits.len() == self.top_k {
+                break;
+            }
+            if let Some(hit) = self.collection.inner.hit(&candidate)? {
+                hits.push(hit);
+            }
+        }
+        Ok(hits)
+    }
+}
+
+/// Brings the passages of one document together.
+struct Groups<'a> {
+    inner: &'a Inner,
+    /// Document number to the passage that stands for it, the same on both sides.
+    shown: HashMap<u32, u32>,
+}
+
+impl Groups<'_> {
+    /// The best passage of each of the first `wanted` documents that `search` finds.
+    fn best(
+        &mut self,
+        wanted: usize,
+        search: impl Fn(usize) -> Result<Vec<(u32, f32)>>,
+    ) -> Result<Vec<(u32, f32)>> {
+        let mut passages = wanted.saturating_mul(2);
+        loop {
+            let found = search(passages)?;
+            let exhausted = found.len() < passages;
+            let mut seen = HashSet::new();
+            let mut best = Vec::new();
+            for (id, score) in found {
+                let Some(document) = self.inner.document_of(id)? else { continue };
+                if best.len() < wanted && seen.insert(document) {
+                    best.push((*self.shown.entry(document).or_insert(id), score));
+                }
+            }
+            if best.len() == wanted || exhausted {
+                return Ok(best);
+            }
+            passages = passages.saturating_mul(2);
+        }
+    }
+}
+
+struct Candidate {
+    id: u32,
+    score: f32,
+    explanation: Explanation,
+}
+
+impl Inner {
+    /// The number of a chunk's document; none where it was removed meanwhile.
+    fn document_of(&self, chunk: u32) -> Result<Option<u32>> {
+        let key = keys::numbered(keys::CHUNK, self.record().number, chunk);
+        let record = self.store.get_record::<ChunkRecord>(&key, Kind::Chunk)?;
+        Ok(record.map(|record| record.document))
+    }
+
+    /// Title and text of the document that a chunk belongs to; none for one that is gone or too long
+    /// to be read for a query.
+    #[cfg(feature = "keyword")]
+    fn whole_text(&self, collection: u32, chunk: u32) -> Result<Option<String>> {
+        let key = keys::numbered(keys::CHUNK, collection, chunk);
+        let Some(chunk) = self.store.get_record::<ChunkRecord>(&key, Kind::Chunk)? else {
+            return Ok(None);
+        };
+        let Some(document) = self.document_record(collection, chunk.document)? else {
+            return Ok(None);
+        };
+        if document.text_bytes > WHOLE_TEXT_BYTES {
+            return Ok(None);
+        }
+        let base = keys::numbered(keys::TEXT, collection, chunk.document);
+        let Some(bytes) = self.store.get_split(&base, Kind::Text)? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&bytes);
+        // A title counts on top of its words in the text: it says what the document is about.
+        Ok(Some(match document.title {
+            Some(title) => format!("{title}\n{text}"),
+            None => text.into_owned(),
+        }))
+    }
+
+    /// The passage of a candidate; none where its document was removed meanwhile.
+    fn hit(&self, candidate: &Candidate) -> Result<Option<Hit>> {
+        let collection = self.record().number;
+        let key = keys::numbered(keys::CHUNK, collection, candidate.id);
+        let Some(chunk) = self.store.get_record::<ChunkRecord>(&key, Kind::Chunk)? else {
+            return Ok(None);
+        };
+        let Some(document) = self.document_record(collection, chunk.document)? else {
+            return Ok(None);
+        };
+        let Some(text) = self.chunk_text(collection, &chunk)? else { return Ok(None) };
+        Ok(Some(Hit {
+            document: document.id,
+            title: document.title,
+            chunk: candidate.id,
+            span: chunk.bytes(),
+            lines: chunk.lines,
+            heading: chunk.heading,
+            text,
+            origin: document.origin,
+            metadata: document.metadata,
+            score: candidate.score,
+            explanation: candidate.explanation,
+        }))
+    }
+}
+
+#[cfg(feature = "keyword")]
+impl Collection {
+    /// The bytes of `text` where a word matches a word of `query`, by the rules of the keyword
+    /// index; for marking them.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the keyword index cannot be opened.
+    pub fn matched_words(&self, query: &str, text: &str) -> Result<Vec<Range<usize>>> {
+        Ok(self.inner.keywords()?.matches(query, text))
+    }
+}

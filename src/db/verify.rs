@@ -1,0 +1,110 @@
+//! The indexes and the cross-references of a collection against the store.
+
+use super::collection::Collection;
+use crate::error::Result;
+use crate::store::records::ChunkRecord;
+use crate::store::{Kind, keys};
+
+/// Vectors that are looked up in the vector index; all, where there are no more.
+const SAMPLE: usize = 256;
+
+impl Collection {
+    /// Checks that every document has its text, chunks and vectors, that both indexes hold exactly
+    /// the stored chunks, and that a sample of stored vectors is found in the index by exact
+    /// search. Returns what is wrong, in words; empty means all is well. For the bytes themselves
+    /// see [`crate::Database::verify`].
+    ///
+    /// # Errors
+    /// Only where the check itself cannot be made.
+    pub fn verify(&self) -> Result<Vec<String>> {
+        let inner = &self.inner;
+        let vectors = inner.vectors()?;
+        #[cfg(feature = "keyword")]
+        let keywords = inner.keywords()?;
+        // Commits wait, so that store and indexes are compared at one generation.
+        let _writer = inner.writer();
+        let record = inner.record();
+        let mut wrong = Vec::new();
+        let (mut documents, mut chunks) = (0u64, 0u64);
+        for number in inner.store.scan_numbers(&keys::prefix(keys::DOCUMENT, record.number)) {
+            documents += 1;
+            match number.and_then(|n| self.check_document(record.number, n)) {
+                Ok(count) => chunks += count,
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
+        if (documents, chunks) != (record.documents, record.chunks) {
+            wrong.push(format!(
+                "collection {:?}: {} documents and {} chunks were counted at commit, {documents} \
+                 and {chunks} are there",
+                record.name, record.documents, record.chunks
+            ));
+        }
+        let stored = inner.stored_numbers(keys::VECTOR, &record)?;
+        let mut compare = |index: &str, ids: crate::index::Bitmap| {
+            if ids != stored {
+                wrong.push(format!(
+                    "collection {:?}: the {index} index lacks {} chunks and has {} that are gone",
+                    record.name,
+                    (&stored - &ids).len(),
+                    (&ids - &stored).len()
+                ));
+            }
+        };
+        compare("vector", vectors.ids());
+        #[cfg(feature = "keyword")]
+        {
+            compare("keyword", keywords.ids()?);
+            for file in keywords.damaged_files()? {
+                wrong.push(format!(
+                    "collection {:?}: {} of the keyword index is damaged",
+                    record.name,
+                    file.display()
+                ));
+            }
+        }
+        let step = usize::try_from(stored.len()).unwrap_or(usize::MAX).div_ceil(SAMPLE).max(1);
+        for id in stored.iter().step_by(step) {
+            let Ok(vector) = inner.vector(&record, id) else { continue };
+            let only = std::iter::once(id).collect();
+            let found = vectors.search_exact(&vector, 1, Some(&only))?;
+            if !found.first().is_some_and(|n| n.id == id && n.distance < 1e-4) {
+                wrong.push(format!(
+                    "collection {:?}: chunk {id} has another vector in the index than in the store",
+                    record.name
+                ));
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// The number of its chunks, all of them whole.
+    fn check_document(&self, collection: u32, number: u32) -> Result<u64> {
+        use crate::error::Error;
+        let inner = &self.inner;
+        let Some(document) = inner.document_record(collection, number)? else {
+            return Err(Error::corrupted(format!("document {number}"), "its record is missing"));
+        };
+        let bad =
+            |detail: String| Err(Error::corrupted(format!("document {:?}", document.id), detail));
+        let base = keys::numbered(keys::TEXT, collection, number);
+        let text = inner.store.get_split(&base, Kind::Text)?.unwrap_or_default();
+        if text.len() as u64 != document.text_bytes {
+            return bad(format!("{} bytes of text for {}", text.len(), document.text_bytes));
+        }
+        if inner.find(&document.id)? != Some(number) {
+            return bad("its id leads elsewhere".to_owned());
+        }
+        for chunk in document.chunks.clone() {
+            let key = keys::numbered(keys::CHUNK, collection, chunk);
+            match inner.store.get_record::<ChunkRecord>(&key, Kind::Chunk)? {
+                Some(found)
+                    if found.document == number && found.span.end <= document.text_bytes => {}
+                Some(_) => return bad(format!("chunk {chunk} is not of this document")),
+                None => return bad(format!("chunk {chunk} is missing")),
+            }
+            inner.vector(&inner.record(), chunk)?;
+        }
+        Ok(document.chunks.len() as u64)
+    }
+}
