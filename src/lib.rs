@@ -30,6 +30,9 @@
 //! Runtime encoders), `cli` (the binary; the default, and all of these). Without any, the crate is
 //! store and vector index.
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod db;
 pub mod encode;
 pub mod error;

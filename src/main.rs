@@ -1,2 +1,7 @@
-//! The `vdb` binary.
-fn main() {}
+//! The `vdb` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vdb::cli::main()
+}

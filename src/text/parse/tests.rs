@@ -138,8 +138,12 @@ fn html_is_reduced_to_what_people_read() {
     assert_eq!(document.title.as_deref(), Some("A page"));
     assert_eq!(document.metadata["lang"], Value::Text("en".to_owned()));
     assert_eq!(&document.text[document.headings[0].span.clone()], "Top");
-    let deep = format!("{}deep{}", "<div>".repeat(100_000), "</div>".repeat(100_000));
-    assert_eq!(one(deep.as_bytes(), Format::Html).text, "deep");
+    let nested = |depth| format!("{}deep{}", "<div>".repeat(depth), "</div>".repeat(depth));
+    assert_eq!(one(nested(5000).as_bytes(), Format::Html).text, "deep");
+    let (found, _) = read(nested(1_000_000).as_bytes(), Some(Format::Html));
+    assert!(found[0].as_ref().unwrap_err().to_string().contains("nested"));
+    let flat = format!("{}<br>", "<p>word<li>item<b>bold</b>".repeat(20_000));
+    assert!(one(flat.as_bytes(), Format::Html).text.contains("item"));
 }
 
 #[test]

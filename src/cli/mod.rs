@@ -1,0 +1,138 @@
+//! The command line: raw arguments, then a command, then an exit status.
+//!
+//! Data goes to standard output and nothing else does; progress and remarks go to standard error.
+
+mod doctor;
+mod documents;
+mod eval;
+mod ingest;
+mod interrupt;
+mod models;
+mod options;
+mod output;
+mod progress;
+mod query;
+mod quickstart;
+mod setup;
+mod stats;
+mod verify;
+
+use crate::error::{Error, Result};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use options::Global;
+use output::Out;
+use std::process::ExitCode;
+
+/// An embedded vector database with the models built in: from your files to cited passages.
+#[derive(Debug, Parser)]
+#[command(name = "vdb", version, arg_required_else_help = true, after_help = EXIT_STATUSES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUSES: &str = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 done in part (each \
+    failure named on standard error), 4 damage found by verify.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fetch ONNX Runtime and the default encoder into VDB_HOME
+    Setup(setup::Arguments),
+    /// Set up, ingest a folder and ask it a first question
+    Quickstart(quickstart::Arguments),
+    /// Read files, folders or standard input into a collection
+    Ingest(ingest::Arguments),
+    /// Find passages by meaning and by keyword
+    Query(query::Arguments),
+    /// Print a document
+    Get(documents::GetArguments),
+    /// List the documents of a collection
+    List,
+    /// Remove documents
+    Remove(documents::RemoveArguments),
+    /// Print figures of the database
+    Stats,
+    /// Measure retrieval on a BEIR folder: nDCG, recall, MRR
+    Eval(eval::Arguments),
+    /// Check the database for damage
+    Verify(verify::Arguments),
+    /// List, fetch and describe models
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Say what is set up, what is really in use, and what to do about the rest
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How a command that did not fail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Done,
+    /// Some inputs failed, or the user stopped it.
+    Partly,
+    Damaged,
+}
+
+/// Parses the arguments of the process, runs the command and returns its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let out = Out::new(&cli.global);
+    match run(cli, &out) {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Partly) => ExitCode::from(3),
+        Ok(Status::Damaged) => ExitCode::from(4),
+        // Whoever read the output has seen enough (`vdb list | head`).
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            out.remark(&format!("error: {error}"));
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+fn is_usage(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Parameter { .. } | Error::FilterSyntax { .. } | Error::UnknownField { .. }
+    )
+}
+
+fn run(cli: Cli, out: &Out) -> Result<Status> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Setup(arguments) => setup::run(global, &arguments, out),
+        Command::Quickstart(arguments) => quickstart::run(global, &arguments, out),
+        Command::Ingest(arguments) => ingest::run(global, &arguments, out),
+        Command::Query(arguments) => query::run(global, &arguments, out),
+        Command::Get(arguments) => documents::get(global, &arguments, out),
+        Command::List => documents::list(global, out),
+        Command::Remove(arguments) => documents::remove(global, &arguments, out),
+        Command::Stats => stats::run(global, out),
+        Command::Eval(arguments) => eval::run(global, &arguments, out),
+        Command::Verify(arguments) => verify::run(global, &arguments, out),
+        Command::Models(command) => models::run(global, &command, out),
+        Command::Doctor => doctor::run(global, out),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "vdb", &mut script);
+            out.data(&String::from_utf8_lossy(&script))?;
+            Ok(Status::Done)
+        }
+    }
+}

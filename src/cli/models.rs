@@ -1,0 +1,130 @@
+//! `vdb models list|pull|info`
+
+use super::Status;
+use super::options::Global;
+use super::output::{Out, bytes};
+use super::setup::bring;
+use crate::error::Result;
+use crate::model::{Manifest, ModelKind, Models};
+use clap::Subcommand;
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the models that are known and whether they are here
+    List,
+    /// Fetch a model
+    Pull {
+        /// Its name
+        name: String,
+    },
+    /// Describe a model: licence, sources, files, checksums
+    Info {
+        /// Its name
+        name: String,
+    },
+}
+
+pub(super) fn run(global: &Global, command: &Command, out: &Out) -> Result<Status> {
+    let models = global.models()?;
+    match command {
+        Command::List => {
+            for manifest in models.registry().list() {
+                list(&models, manifest, *out)?;
+            }
+        }
+        Command::Pull { name } => {
+            let manifest = models.registry().get(name)?;
+            let fetched = bring(global, manifest, *out)?;
+            let state = if fetched == 0 { "was there already" } else { "is there" };
+            out.note(&format!("{} {state}", manifest.name));
+        }
+        Command::Info { name } => info(&models, models.registry().get(name)?, *out)?,
+    }
+    Ok(Status::Done)
+}
+
+/// In a word, whether it is here.
+pub(super) fn state(models: &Models, manifest: &Manifest) -> &'static str {
+    match models.home().missing(manifest) {
+        Ok(missing) if missing.is_empty() => "ready",
+        Ok(missing) if missing.len() < manifest.files().len() => "incomplete",
+        Ok(_) => "not here",
+        Err(_) => "not for this platform",
+    }
+}
+
+fn kind(manifest: &Manifest) -> &'static str {
+    match manifest.kind {
+        ModelKind::Encoder => "encoder",
+        ModelKind::Runtime => "runtime",
+    }
+}
+
+fn list(models: &Models, manifest: &Manifest, out: Out) -> Result<()> {
+    let state = state(models, manifest);
+    if out.json {
+        return out.json_line(&json!({
+            "name": manifest.name,
+            "kind": kind(manifest),
+            "state": state,
+            "description": manifest.description,
+            "bytes": manifest.bytes(),
+        }));
+    }
+    out.line(&format!(
+        "{:<24} {:<8} {:<12} {}",
+        manifest.name,
+        kind(manifest),
+        state,
+        manifest.description
+    ))
+}
+
+fn info(models: &Models, manifest: &Manifest, out: Out) -> Result<()> {
+    let folder = models.home().place(manifest);
+    let sources: Vec<String> = manifest.sources.iter().map(ToString::to_string).collect();
+    if out.json {
+        let files: Vec<_> = manifest
+            .files()
+            .iter()
+            .map(|f| json!({"name": f.name, "size": f.size, "sha256": f.sha256}))
+            .collect();
+        return out.json_line(&json!({
+            "name": manifest.name,
+            "kind": kind(manifest),
+            "state": state(models, manifest),
+            "description": manifest.description,
+            "licence": manifest.licence,
+            "page": manifest.page,
+            "quality": manifest.quality,
+            "window": manifest.encoder.as_ref().map(|e| e.window),
+            "dimensions": manifest.encoder.as_ref().map(|e| e.dimensions),
+            "folder": folder,
+            "sources": sources,
+            "files": files,
+        }));
+    }
+    out.line(&format!("{}: {}", out.strong(&manifest.name), manifest.description))?;
+    out.line(&format!("state     {}", state(models, manifest)))?;
+    out.line(&format!("licence   {}", manifest.licence))?;
+    out.line(&format!("page      {}", manifest.page))?;
+    if let Some(encoder) = &manifest.encoder {
+        out.line(&format!(
+            "encoder   {} dimensions, window of {} tokens, {} pooling",
+            encoder.dimensions,
+            encoder.window,
+            encoder.pooling()?
+        ))?;
+    }
+    if let Some(quality) = &manifest.quality {
+        out.line(&format!("quality   {quality}"))?;
+    }
+    out.line(&format!("sources   {}", sources.join(", ")))?;
+    out.line(&format!("folder    {}", folder.display()))?;
+    for file in manifest.files() {
+        let size = file.size.map_or_else(|| "size unknown".to_owned(), bytes);
+        out.line(&format!("file      {} ({size}), sha256 {}", file.name, file.sha256))?;
+    }
+    Ok(())
+}

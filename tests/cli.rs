@@ -1,0 +1,131 @@
+//! The command line where no model is needed: manners, errors, exit statuses.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test or benchmark may fail loudly"
+)]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+use support::vdb;
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, out, err) = vdb(folder.path(), &["--version"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert_eq!(out, format!("vdb {}\n", env!("CARGO_PKG_VERSION")));
+    let (status, out, _) = vdb(folder.path(), &["--help"]);
+    assert_eq!(status, 0);
+    for command in [
+        "setup",
+        "quickstart",
+        "ingest",
+        "query",
+        "get",
+        "list",
+        "remove",
+        "stats",
+        "eval",
+        "verify",
+        "models",
+        "doctor",
+        "completions",
+    ] {
+        assert!(out.contains(&format!("  {command} ")), "{command} in {out}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_says_what_was_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        (&["frobnicate"][..], "frobnicate"),
+        (&["query"], "<TEXT>"),
+        (&["ingest"], "<PATH>"),
+        (&["query", "x", "--mode", "psychic"], "hybrid, dense and keyword"),
+        (&["ingest", "x", "--format", "docx"], "markdown"),
+        (&["list", "--device", "tpu"], "auto, cpu and cuda"),
+        (&["query", "x", "--filter", "a ="], "filter syntax, at character 4"),
+        (&["ingest", "-", "x"], "stands alone"),
+        (&["completions", "cmd"], "zsh"),
+    ] {
+        let (status, out, err) = vdb(folder.path(), arguments);
+        assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}: {err}");
+        assert!(err.contains(said), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [&["list"][..], &["stats"], &["get", "x"], &["query", "x"], &["verify"]] {
+        let (status, _, err) = vdb(folder.path(), command);
+        assert_eq!(status, 1);
+        assert!(err.contains("no database named \".vdb\"; make one with"), "{command:?}: {err}");
+    }
+    let (status, _, err) = vdb(folder.path(), &["models", "info", "gpt"]);
+    assert_eq!(status, 1);
+    assert!(err.contains("all-MiniLM-L6-v2"), "{err}");
+    let (status, _, err) = vdb(folder.path(), &["quickstart"]);
+    assert_eq!(status, 1);
+    assert!(err.contains("vdb quickstart FOLDER"), "{err}");
+}
+
+#[test]
+fn without_network_what_is_missing_is_named_with_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.txt"), "text").unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_vdb"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("VDB_HOME", folder.path().join("home"))
+            .env("VDB_OFFLINE", "1")
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, err) = run(&["setup"]);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("network access is off; run `vdb setup`"), "{err}");
+    let (status, err) = run(&["models", "pull", "bge-small-en-v1.5"]);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("run `vdb models pull bge-small-en-v1.5`"), "{err}");
+    let (status, err) = run(&["ingest", "a.txt"]);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("vdb models pull all-MiniLM-L6-v2"), "{err}");
+    let (status, err) = run(&["--device", "cuda", "ingest", "a.txt"]);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("vdb"), "{err}");
+    let (status, _) = run(&["doctor"]);
+    assert_eq!(status, Some(3));
+}
+
+#[test]
+fn a_folder_of_something_else_is_not_made_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("precious.txt"), "text").unwrap();
+    let (status, _, err) = vdb(folder.path(), &["ingest", "precious.txt", "--db", "."]);
+    assert_eq!(status, 2);
+    assert!(err.contains("holds other files"), "{err}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn completions_are_for_five_shells() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (status, out, _) = vdb(folder.path(), &["completions", shell]);
+        assert_eq!(status, 0);
+        assert!(out.contains("quickstart"), "{shell}");
+    }
+}

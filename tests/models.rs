@@ -1,0 +1,363 @@
+//! What only shows with the real model: vectors against a reference, and the command line end to
+//! end. Runtime and model are fetched as a user's set-up does; with `VDB_OFFLINE=1` every test here
+//! is reported as ignored.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test or benchmark may fail loudly"
+)]
+
+mod reference;
+mod support;
+
+use libtest_mimic::Arguments;
+use std::fs;
+use support::{needs_models, needs_models_and_data, vdb};
+use vdb::encode::{Encoder, InputKind};
+use vdb::model::Precision;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let tests = vec![
+        needs_models("fp32_equals_the_reference", fp32_equals_the_reference),
+        needs_models("int8_is_close_and_independent_of_the_batch", int8_is_close),
+        needs_models("imported_graphs_equal_a_plain_forward_pass", imported_graphs),
+        needs_models("a_long_text_says_what_was_cut", a_long_text_says_what_was_cut),
+        needs_models("from_files_to_passages", from_files_to_passages),
+        needs_models("input_that_is_bad_in_part", input_that_is_bad_in_part),
+        needs_models("a_second_ingest_embeds_only_what_changed", a_second_ingest),
+        needs_models("another_model_is_refused", another_model_is_refused),
+        needs_models("a_damaged_model_file_is_noticed", a_damaged_model_file_is_noticed),
+        needs_models_and_data("retrieval_quality_holds", retrieval_quality_holds),
+    ];
+    libtest_mimic::run(&arguments, tests).exit();
+}
+
+/// The texts of `golden/minilm.py`, in its order; the later ones only where the shared data is.
+fn texts() -> Vec<String> {
+    let own = include_str!("golden/texts.jsonl");
+    let mut texts: Vec<String> =
+        own.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    if let Some(shared) = support::shared_data() {
+        for name in ["cranfield", "med", "cisi"] {
+            for (file, count) in [("corpus", 30), ("queries", 29)] {
+                let path = shared.join(format!("retrieval/{name}/{file}.jsonl"));
+                let lines = fs::read_to_string(path).unwrap();
+                texts.extend(lines.lines().take(count).map(|line| {
+                    let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                    row["text"].as_str().unwrap().to_owned()
+                }));
+            }
+        }
+    }
+    texts.truncate(200);
+    texts
+}
+
+/// Half precision, one row of 384 per text.
+fn golden() -> Vec<Vec<f32>> {
+    let bytes = include_bytes!("golden/minilm.f16");
+    let widen = |b: &[u8; 2]| {
+        let bits = u32::from(u16::from_le_bytes(*b));
+        let (sign, exponent, fraction) = (bits >> 15, bits >> 10 & 31, bits & 1023);
+        let magnitude = if exponent == 0 {
+            fraction as f32 * 2f32.powi(-24)
+        } else {
+            (1.0 + fraction as f32 / 1024.0) * 2f32.powi(exponent.cast_signed() - 15)
+        };
+        if sign == 1 { -magnitude } else { magnitude }
+    };
+    let values: Vec<f32> = bytes.as_chunks::<2>().0.iter().map(widen).collect();
+    values.chunks_exact(384).map(<[f32]>::to_vec).collect()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |x: &[f32], y: &[f32]| -> f64 {
+        x.iter().zip(y).map(|(p, q)| f64::from(*p) * f64::from(*q)).sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+fn alone(encoder: &dyn Encoder, texts: &[String]) -> Vec<Vec<f32>> {
+    let one = |text: &String| encoder.encode(&[text], InputKind::Document).unwrap().remove(0);
+    texts.iter().map(|text| one(text).vector).collect()
+}
+
+fn together(encoder: &dyn Encoder, texts: &[String]) -> Vec<Vec<f32>> {
+    let batches = texts.chunks(64).flat_map(|batch| {
+        let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+        encoder.encode(&batch, InputKind::Document).unwrap()
+    });
+    batches.map(|embedding| embedding.vector).collect()
+}
+
+fn cosines(a: &[Vec<f32>], b: &[Vec<f32>]) -> (f64, f64) {
+    let all: Vec<f64> = a.iter().zip(b).map(|(a, b)| cosine(a, b)).collect();
+    (all.iter().copied().fold(1.0, f64::min), all.iter().sum::<f64>() / all.len() as f64)
+}
+
+fn fp32_equals_the_reference() {
+    let handle = support::encoder(Precision::Fp32);
+    let encoder = handle.get().unwrap();
+    let texts = texts();
+    let alone = alone(encoder, &texts);
+    let (worst, _) = cosines(&alone, &golden());
+    println!("fp32 to the reference: worst cosine {worst:.6} of {} texts", texts.len());
+    assert!(worst >= 0.9999, "{worst}");
+    for (i, (a, b)) in alone.iter().zip(together(encoder, &texts)).enumerate() {
+        let difference = a.iter().zip(&b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(difference <= 1e-5, "text {i} differs by {difference} in a batch");
+    }
+}
+
+fn int8_is_close() {
+    let handle = support::encoder(Precision::Int8);
+    let encoder = handle.get().unwrap();
+    let texts = texts();
+    let alone = alone(encoder, &texts);
+    let (worst, mean) = cosines(&alone, &golden());
+    println!("int8 to the reference: mean cosine {mean:.5}, worst {worst:.5}");
+    assert!(mean >= 0.99, "{mean}");
+    let (worst, _) = cosines(&alone, &together(encoder, &texts));
+    println!("int8 alone and in a batch: worst cosine {worst:.7}");
+    assert!(worst >= 0.9995, "{worst}");
+}
+
+fn a_long_text_says_what_was_cut() {
+    let handle = support::encoder(Precision::Int8);
+    let encoder = handle.get().unwrap();
+    // "word" is one token; two special tokens and a window of 256 leave 254.
+    let text = "word ".repeat(300);
+    let embeddings = encoder.encode(&[&text, "word"], InputKind::Document).unwrap();
+    assert_eq!(embeddings[0].truncated_tokens, 300 - 254);
+    assert_eq!(embeddings[1].truncated_tokens, 0);
+}
+
+/// A folder of files of every format.
+fn files() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join("notes").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("bread.md", "# Baking\n\n## Sourdough\n\nFeed the starter with flour and water.\n");
+    write("sea.txt", "The tide follows the moon, twice a day.\n");
+    write(
+        "page.html",
+        "<html><title>Cats</title><body><h1>Cats</h1><p>Cats purr.</p></body></html>",
+    );
+    write("code.rs", "fn fibonacci(n: u64) -> u64 {\n    if n < 2 { n } else { 1 }\n}\n");
+    write(
+        "rows.csv",
+        "id,text,year\nr1,\"Volcanoes erupt molten rock.\",1999\nr2,Glaciers carve valleys.,2021\n",
+    );
+    write(
+        "records.jsonl",
+        "{\"_id\": \"j1\", \"text\": \"Honey bees dance to point at flowers.\", \"lang\": \"en\"}\n",
+    );
+    write("deep/er/list.json", "[{\"id\": \"k1\", \"text\": \"Owls hunt at night.\"}]");
+    folder
+}
+
+fn from_files_to_passages() {
+    let folder = files();
+    let at = folder.path();
+    let (status, out, err) = vdb(at, &["ingest", "notes", "--json"]);
+    assert_eq!(status, 0, "{err}");
+    let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(last["documents"], 8);
+
+    let ask = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let (status, out, err) = vdb(at, &[&["query", "--json"], arguments].concat());
+        assert_eq!(status, 0, "{err}");
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let first = |arguments: &[&str]| ask(arguments)[0].clone();
+    // By meaning, with no word in common.
+    let hit = first(&["insects that tell each other where food is", "--mode", "dense"]);
+    assert_eq!(hit["document"], "j1");
+    assert_eq!(hit["lines"], serde_json::json!([1, 1]));
+    // By keyword, in another form, with the lines of the file.
+    let hit = first(&["feeding starters", "--mode", "keyword"]);
+    assert_eq!(hit["document"], "notes/bread.md");
+    assert_eq!(hit["heading"], serde_json::json!(["Baking"]));
+    let hit = first(&["why does the water rise at the coast", "--explain"]);
+    assert_eq!(hit["document"], "notes/sea.txt");
+    assert_eq!(hit["explain"]["dense_rank"], 1);
+    let hits = ask(&["rock", "--filter", "year > 2000 and exists(year)"]);
+    assert_eq!(hits.len(), 1);
+    assert_eq!(hits[0]["document"], "r2");
+
+    let (_, out, _) = vdb(at, &["query", "a cat that purrs"]);
+    assert!(out.contains("notes/page.html") && out.contains("**purr**"), "{out}");
+    let (status, out, _) = vdb(at, &["get", "notes/sea.txt"]);
+    assert_eq!((status, out.as_str()), (0, "The tide follows the moon, twice a day.\n"));
+    let (status, out, _) = vdb(at, &["list", "--json"]);
+    assert_eq!((status, out.lines().count()), (0, 8));
+    let (status, ..) = vdb(at, &["remove", "j1"]);
+    assert_eq!(status, 0);
+    assert!(ask(&["bees dance"]).iter().all(|hit| hit["document"] != "j1"));
+    let (status, _, err) = vdb(at, &["verify", "--full"]);
+    assert_eq!(status, 0, "{err}");
+}
+
+fn input_that_is_bad_in_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("in")).unwrap();
+    fs::write(at.join("in/bad.jsonl"), "{\"text\": \"good\"}\nnot json\n{\"text\": \"fine\"}\n")
+        .unwrap();
+    fs::write(at.join("in/empty.txt"), "").unwrap();
+    fs::write(at.join("in/picture.png"), b"\x89PNG\r\n\x1a\n\0\0").unwrap();
+    fs::write(at.join("in/ragged.csv"), "text,n\na,1\nb\nc,3\n").unwrap();
+    fs::write(at.join("in/latin.txt"), b"caf\xe9 cr\xe8me").unwrap();
+    let (status, _, err) = vdb(at, &["ingest", "in"]);
+    assert_eq!(status, 3, "{err}");
+    for said in [
+        "bad.jsonl:2: not JSON",
+        "empty.txt: skipped: it is empty",
+        "picture.png: skipped: it is a picture",
+        "ragged.csv:3: 1 fields where the header has 2",
+        "latin.txt: it is not UTF-8; read as windows-1252",
+        "5 documents added",
+    ] {
+        assert!(err.contains(said), "{said:?} in {err}");
+    }
+    let (status, _, err) = vdb(at, &["query", "x", "--filter", "year >"]);
+    assert_eq!(status, 2);
+    assert!(err.contains("filter syntax, at character 7"), "{err}");
+    let (status, _, err) = vdb(at, &["query", "x", "--filter", "nothing = 1"]);
+    assert_eq!(status, 2);
+    assert!(err.contains("no document has the metadata field \"nothing\""), "{err}");
+    let (status, _, err) = vdb(at, &["query", "x", "-k", "0"]);
+    assert_eq!(status, 2, "{err}");
+    let (status, out, _) = vdb(at, &["query", "coffee", "-k", "1000", "--json"]);
+    assert_eq!((status, out.lines().count()), (0, 5));
+}
+
+fn a_second_ingest() {
+    let folder = files();
+    let at = folder.path();
+    vdb(at, &["ingest", "notes"]);
+    let (_, _, err) = vdb(at, &["ingest", "notes"]);
+    assert!(err.contains("0 documents added, 8 unchanged; 0 chunks, 0 embedded"), "{err}");
+    fs::write(at.join("notes/sea.txt"), "The tide follows the moon, once a month.\n").unwrap();
+    fs::remove_file(at.join("notes/page.html")).unwrap();
+    fs::copy(at.join("notes/bread.md"), at.join("notes/again.md")).unwrap();
+    let (status, _, err) = vdb(at, &["ingest", "notes", "--prune"]);
+    assert_eq!(status, 0);
+    // The copy's chunk has a vector already.
+    let said = "1 document added, 1 replaced, 6 unchanged, 1 removed; 2 chunks, 1 embedded";
+    assert!(err.contains(said), "{err}");
+    let (_, out, _) = vdb(at, &["list"]);
+    assert!(!out.contains("page.html") && out.contains("again.md"));
+}
+
+fn another_model_is_refused() {
+    let folder = files();
+    let at = folder.path();
+    vdb(at, &["ingest", "notes/sea.txt"]);
+    let (status, _, err) = vdb(at, &["query", "x", "--precision", "fp32"]);
+    assert_eq!(status, 1);
+    assert!(err.contains("was embedded with all-MiniLM-L6-v2 (int8"), "{err}");
+}
+
+/// A home whose model has been changed: named, with what to do, and never used.
+fn a_damaged_model_file_is_noticed() {
+    let home = tempfile::tempdir().unwrap();
+    let models = support::models();
+    for manifest in models.defaults().unwrap() {
+        let from = models.home().place(manifest);
+        let to = home.path().join(from.strip_prefix(models.home().folder()).unwrap());
+        fs::create_dir_all(&to).unwrap();
+        for entry in fs::read_dir(from).unwrap().flatten() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_vdb"))
+            .args(arguments)
+            .current_dir(home.path())
+            .env("VDB_HOME", home.path())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    fs::write(home.path().join("a.txt"), "text").unwrap();
+    let weights = home.path().join("models/all-minilm-l6-v2/model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    for damage in ["cut", "changed", "gone"] {
+        match damage {
+            "cut" => fs::write(&weights, &whole[..1000]).unwrap(),
+            "changed" => {
+                let mut bytes = whole.clone();
+                bytes[50_000_000] ^= 1;
+                fs::write(&weights, bytes).unwrap();
+            }
+            _ => fs::remove_file(&weights).unwrap(),
+        }
+        let (status, err) = run(&["--offline", "ingest", "a.txt"]);
+        assert_eq!(status, Some(1), "{damage}: {err}");
+        assert!(err.contains("vdb models pull all-MiniLM-L6-v2"), "{damage}: {err}");
+    }
+}
+
+/// The bars of the main job, on collections with judgements; the figures are nDCG@10.
+fn retrieval_quality_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, dense, keyword, hybrid) in [
+        ("cranfield", 0.503, 0.521, 0.565),
+        ("med", 0.785, 0.683, 0.795),
+        ("cisi", 0.417, 0.358, 0.446),
+    ] {
+        let path = support::shared_data().unwrap().join("retrieval").join(name);
+        let (status, out, err) = vdb(folder.path(), &["eval", path.to_str().unwrap(), "--json"]);
+        assert_eq!(status, 0, "{err}");
+        let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+        println!("{name}: {out}");
+        for (mode, bar) in [("dense", dense), ("keyword", keyword), ("hybrid", hybrid)] {
+            let ndcg = found[mode]["ndcg@10"].as_f64().unwrap();
+            assert!(ndcg >= bar, "{name} {mode}: {ndcg} is below {bar}");
+        }
+    }
+}
+
+/// BERT and XLM-RoBERTa with small random weights, each with its own kind of tokenizer, against the
+/// forward pass in `reference.rs`.
+fn imported_graphs() {
+    use vdb::encode::{EncoderOptions, EncoderSpec, OnnxEncoder};
+    use vdb::model::Device;
+    let runtime = support::models().runtime().unwrap();
+    for kind in ["bert", "xlm-roberta"] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = reference::Model::random(kind);
+        model.write(folder.path());
+        let spec = EncoderSpec::from_folder(folder.path()).unwrap();
+        assert_eq!(spec.window, model.window());
+        let options = |precision| EncoderOptions {
+            precision,
+            device: Device::Cpu,
+            threads: Some(1),
+            graphs: folder.path().join("graphs"),
+        };
+        let fp32 = OnnxEncoder::open(&runtime, &spec, &options(Precision::Fp32)).unwrap();
+        let int8 = OnnxEncoder::open(&runtime, &spec, &options(Precision::Int8)).unwrap();
+        for text in
+            ["a", "red green blue", "blue blue a red green red blue green a", "unknown word"]
+        {
+            let expected = model.embed(text);
+            let found = &fp32.encode(&[text], InputKind::Document).unwrap()[0].vector;
+            let cosine32 = cosine(found, &expected);
+            assert!(cosine32 > 0.999_999, "{kind} {text:?}: {cosine32}");
+            let found = &int8.encode(&[text], InputKind::Document).unwrap()[0].vector;
+            let cosine8 = cosine(found, &expected);
+            assert!(cosine8 > 0.98, "{kind} {text:?} in 8 bits: {cosine8}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Shared by the integration tests: where models and data are, and a small encoder without a model.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use libtest_mimic::{Failed, Trial};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use vdb::encode::{Embedding, Encoder, EncoderHandle, Fingerprint, InputKind};
+use vdb::model::{Device, FetchOptions, Models, Precision, fetch};
+use vdb::text::tokenizer::{TokenSpans, Words};
+
+/// The folder of shared data, where it lies beside the project.
+pub fn shared_data() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    path.is_dir().then_some(path)
+}
+
+/// Whether the network must not be used.
+pub fn offline() -> bool {
+    std::env::var_os("VDB_OFFLINE").is_some_and(|v| !v.is_empty() && v != "0" && v != "false")
+}
+
+/// Runtime and default encoder, fetched as a user's set-up fetches them.
+pub fn models() -> &'static Models {
+    static MODELS: OnceLock<Models> = OnceLock::new();
+    MODELS.get_or_init(|| {
+        let models = Models::from_env().unwrap().device(Device::Cpu).threads(Some(2));
+        let stop = AtomicBool::new(false);
+        let options = FetchOptions { offline: false, on_event: &|_| {}, stop: &stop };
+        for manifest in models.defaults().unwrap() {
+            fetch(models.home(), manifest, &options).unwrap();
+        }
+        models
+    })
+}
+
+/// The default encoder.
+pub fn encoder(precision: Precision) -> EncoderHandle {
+    let models = models().clone().precision(Some(precision));
+    models.encoder(vdb::model::DEFAULT_ENCODER).unwrap()
+}
+
+/// A test that needs models: ignored where the network is off.
+pub fn needs_models(name: &str, test: fn()) -> Trial {
+    trial(name, test).with_ignored_flag(offline())
+}
+
+/// A test that needs models and shared data: ignored where either is not to be had.
+pub fn needs_models_and_data(name: &str, test: fn()) -> Trial {
+    trial(name, test).with_ignored_flag(offline() || shared_data().is_none())
+}
+
+fn trial(name: &str, test: fn()) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok::<(), Failed>(())
+    })
+}
+
+/// Runs the binary in `folder` and returns exit status, standard output and standard error.
+pub fn vdb(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_vdb"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("VDB_DB")
+        .output()
+        .unwrap();
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// An encoder by hashed words: texts that share words are near. Real enough for everything but
+/// quality, and there without a model.
+pub struct HashedWords {
+    fingerprint: Fingerprint,
+}
+
+impl HashedWords {
+    pub fn new(name: &str) -> Self {
+        let fingerprint = Fingerprint {
+            model: name.to_owned(),
+            weights: "none".to_owned(),
+            tokenizer: "words".to_owned(),
+            pooling: "mean".to_owned(),
+            query_prefix: String::new(),
+            document_prefix: String::new(),
+            window: 64,
+            precision: "fp32".to_owned(),
+            dimensions: 64,
+        };
+        Self { fingerprint }
+    }
+}
+
+impl Encoder for HashedWords {
+    fn dimensions(&self) -> usize {
+        64
+    }
+    fn window(&self) -> usize {
+        64
+    }
+    fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+    fn tokens(&self) -> &dyn TokenSpans {
+        &Words
+    }
+    fn overhead(&self) -> usize {
+        0
+    }
+    fn encode(&self, texts: &[&str], _: InputKind) -> vdb::Result<Vec<Embedding>> {
+        let embed = |text: &&str| {
+            let mut vector = vec![0.01f32; 64];
+            for Range { start, end } in Words.token_spans(text)? {
+                let hash = text[start..end]
+                    .bytes()
+                    .fold(5381u32, |h, b| h.wrapping_mul(33) ^ u32::from(b.to_ascii_lowercase()));
+                vector[(hash % 64) as usize] += if hash & 64 == 0 { 1.0 } else { -1.0 };
+            }
+            Ok(Embedding { vector, truncated_tokens: 0 })
+        };
+        texts.iter().map(embed).collect()
+    }
+}
