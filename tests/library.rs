@@ -136,6 +136,18 @@ fn a_text_that_occurs_twice_is_embedded_once() {
 }
 
 #[test]
+fn a_title_without_a_text_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("db")).unwrap();
+    let collection = database.collection("c", &words()).unwrap();
+    collection.add([Document::new("t", " ").title("lonely heading")]).unwrap();
+    for mode in [Mode::Dense, Mode::Keyword] {
+        let hits = collection.query("heading").mode(mode).run().unwrap();
+        assert_eq!(hits[0].document, "t", "{mode}");
+    }
+}
+
+#[test]
 fn another_model_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path().join("db")).unwrap();

@@ -105,12 +105,19 @@ impl Collection {
     }
 
     /// Checks a document, compares it with what is stored and cuts it into chunks.
-    pub(super) fn prepare(&self, document: Document) -> Result<Prepared> {
+    pub(super) fn prepare(&self, mut document: Document) -> Result<Prepared> {
         if document.id.is_empty() || document.id.len() > 4096 {
             return Err(Error::parameter(
                 "document id",
                 format!("{} bytes; from 1 to 4096 are allowed", document.id.len()),
             ));
+        }
+        // A title without a text is all there is to find the document by.
+        if document.text.trim().is_empty()
+            && document.vector.is_none()
+            && let Some(title) = document.title.take()
+        {
+            document.text = title;
         }
         let record = self.inner.record();
         let hash = content_hash(&[&document_bytes(&document)?]);

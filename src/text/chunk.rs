@@ -67,7 +67,7 @@ pub fn chunk(
         tokens,
         room,
         overlap: options.overlap_tokens.min(room / 2),
-        breaks: Breaks::new(text, document.metadata.contains_key("language")),
+        breaks: Breaks::new(text, document.source_code),
     };
     let title = document.title.as_deref().filter(|title| !title.trim().is_empty());
     let repeated = title.is_some_and(|title| stands_at_start(text, title));
@@ -103,11 +103,15 @@ fn sections(document: &Document, cutter: &Cutter<'_>, min_tokens: usize) -> Vec<
     let mut sections: Vec<Section> = Vec::new();
     let mut path: Vec<&Heading> = Vec::new();
     let mut starts: Vec<Option<&Heading>> = vec![None];
-    starts.extend(document.headings.iter().filter(|h| h.span.start < end).map(Some));
+    let mut headings: Vec<&Heading> = document.headings.iter().collect();
+    // A caller's own may be in any order and anywhere; none may cost the text that follows it.
+    headings.retain(|h| h.span.start < end && document.text.is_char_boundary(h.span.start));
+    headings.sort_by_key(|h| h.span.start);
+    starts.extend(headings.into_iter().map(Some));
     for (i, heading) in starts.iter().enumerate() {
         let start = heading.map_or(0, |h| h.span.start);
         let stop = starts.get(i + 1).and_then(|h| *h).map_or(end, |h| h.span.start);
-        if start >= stop || !document.text.is_char_boundary(start) {
+        if start >= stop {
             continue;
         }
         let level = heading.map_or(0, |h| h.level);

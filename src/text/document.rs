@@ -109,6 +109,8 @@ pub struct Document {
     pub origin: Origin,
     /// Where headings stand in `text`, in order.
     pub headings: Vec<Heading>,
+    /// Whether the text is source code, which is cut between lines and not between sentences.
+    pub source_code: bool,
     /// The caller's own vector for the whole text. The document is then one chunk, and no encoder
     /// is asked.
     pub vector: Option<Vec<f32>>,

@@ -72,8 +72,7 @@ proptest! {
         marks in proptest::collection::vec((0usize..600, 1u8..5, "[A-Za-z ]{0,40}"), 0..8)) {
         let mut document = Document::new("d", text);
         let mut marks = marks;
-        marks.sort();
-        marks.dedup_by_key(|m| m.0);
+                marks.reverse();
         document.headings = marks
             .into_iter()
             .filter(|(at, ..)| *at < document.text.len())

@@ -7,6 +7,8 @@ use crate::text::Document;
 use ::csv::{ErrorKind, ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One document per row.
 pub(super) fn records(
@@ -15,7 +17,12 @@ pub(super) fn records(
     tab: bool,
     options: ParseOptions,
 ) -> impl Iterator<Item = Result<Document>> + Send {
-    let limited = LineLimit { inner: reader, since_line: 0, limit: options.max_line_bytes };
+    let since_record = Arc::new(AtomicUsize::new(0));
+    let limited = RecordLimit {
+        inner: reader,
+        since_record: Arc::clone(&since_record),
+        limit: options.max_line_bytes,
+    };
     let mut reader = ReaderBuilder::new()
         .delimiter(if tab { b'\t' } else { b',' })
         .flexible(false)
@@ -35,6 +42,7 @@ pub(super) fn records(
                 }
             }
         }
+        since_record.store(0, Ordering::Relaxed);
         let mut row = StringRecord::new();
         match reader.read_record(&mut row) {
             Ok(true) => {
@@ -93,27 +101,24 @@ fn typed(cell: &str) -> Value {
     }
 }
 
-/// Fails on a line beyond the limit, since the reader holds a record in memory, however long.
-struct LineLimit<R> {
+/// Fails where more bytes than the limit were read since the last record ended: the reader holds a
+/// record in memory, and one quote that is never closed makes the rest of the file one record.
+struct RecordLimit<R> {
     inner: R,
-    since_line: usize,
+    since_record: Arc<AtomicUsize>,
     limit: usize,
 }
 
-impl<R: Read> Read for LineLimit<R> {
+impl<R: Read> Read for RecordLimit<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        let new = &buffer[..read];
-        self.since_line = match new.iter().rposition(|b| *b == b'\n') {
-            Some(at) => read - at - 1,
-            None => self.since_line + read,
-        };
-        if self.since_line > self.limit {
+        if self.since_record.load(Ordering::Relaxed) > self.limit {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::InvalidData,
-                format!("a line is longer than {} bytes", self.limit),
+                format!("a record is longer than {} bytes; is a quote left open?", self.limit),
             ));
         }
+        let read = self.inner.read(buffer)?;
+        self.since_record.fetch_add(read, Ordering::Relaxed);
         Ok(read)
     }
 }

@@ -18,7 +18,7 @@ pub use walk::{WalkOptions, walk};
 use crate::error::{Error, Result};
 use crate::text::{Document, Origin};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 /// How inputs are read.
@@ -32,7 +32,7 @@ pub struct ParseOptions {
     pub title_field: Option<String>,
     /// Bytes of an input that is read whole. Default: 64 MiB.
     pub max_file_bytes: u64,
-    /// Bytes of one line of JSONL or CSV. Default: 16 MiB.
+    /// Bytes of one line of JSONL or one record of CSV. Default: 16 MiB.
     pub max_line_bytes: usize,
 }
 
@@ -114,6 +114,9 @@ pub fn parse_reader(
     parse(BufReader::with_capacity(1 << 16, reader), source, format, None, options)
 }
 
+/// Enough of an input to tell what it is.
+const HEAD_BYTES: u64 = 8192;
+
 fn parse<R: Read + Send + 'static>(
     mut reader: BufReader<R>,
     source: Source,
@@ -122,7 +125,11 @@ fn parse<R: Read + Send + 'static>(
     options: &ParseOptions,
 ) -> Result<Parsed> {
     let failed = |e: std::io::Error| source.error(None, format!("cannot read: {e}"));
-    let head = reader.fill_buf().map_err(failed)?;
+    // A pipe may give a few bytes at a time; the checks below want more.
+    let mut head = Vec::new();
+    reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(failed)?;
+    let reader = BufReader::new(std::io::Cursor::new(head.clone()).chain(reader));
+    let head = head.as_slice();
     if let Some(kind) = encoding::binary(head) {
         return Err(source.skipped(kind));
     }
@@ -181,6 +188,7 @@ fn parse<R: Read + Send + 'static>(
         Format::Source | Format::Text => {
             let mut document = Document::new(source.id.clone(), text);
             document.origin = source.origin(1, true);
+            document.source_code = format == Format::Source;
             if let Some(language) = language {
                 document = document.field("language", language);
             }

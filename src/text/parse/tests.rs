@@ -71,8 +71,11 @@ fn a_line_beyond_the_limit_is_refused_and_the_next_is_read() {
     let (found, _) = read_with(long.as_bytes(), Some(Format::Jsonl), &options);
     assert!(found[0].as_ref().unwrap_err().to_string().contains("input:1: longer than 64"));
     assert_eq!(found[1].as_ref().unwrap().text, "ok");
-    let (found, _) = read_with(long.as_bytes(), Some(Format::Csv), &options);
-    assert!(found.iter().any(Result::is_err));
+    let open = format!("text,n\n\"never closed\n{}", "a,1\n".repeat(100_000));
+    let (found, _) = read_with(open.as_bytes(), Some(Format::Csv), &options);
+    assert_eq!(found.len(), 1);
+    let message = found[0].as_ref().unwrap_err().to_string();
+    assert!(message.contains("is a quote left open?"), "{message}");
     let options = ParseOptions { max_file_bytes: 1000, ..ParseOptions::default() };
     let (found, _) = read_with(&[b'x'; 2000], Some(Format::Text), &options);
     assert!(found[0].as_ref().unwrap_err().to_string().contains("--max-file-size"));
@@ -167,6 +170,28 @@ fn encodings_are_recognised() {
         assert_eq!(found.remove(0).unwrap().text, expected);
         assert_eq!(warnings.len(), warned, "{warnings:?}");
     }
+}
+
+/// Gives one byte at a time, as a slow pipe may.
+struct Trickle(std::io::Cursor<Vec<u8>>);
+
+impl Read for Trickle {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = buffer.len().min(1);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+#[test]
+fn a_slow_pipe_is_recognised_like_a_file() {
+    let marked = [b"\xef\xbb\xbf".as_slice(), b"{\"text\": \"one\"}\n{\"text\": \"two\"}"].concat();
+    let reader = Trickle(std::io::Cursor::new(marked));
+    let options = ParseOptions::default();
+    let parsed = parse_reader(reader, "pipe", "p", Some(Format::Jsonl), &options).unwrap();
+    let texts: Vec<String> = parsed.documents.map(|d| d.unwrap().text).collect();
+    assert_eq!(texts, ["one", "two"]);
+    let reader = Trickle(std::io::Cursor::new(b"text\0\x01\x02".to_vec()));
+    assert!(parse_reader(reader, "pipe", "p", None, &options).is_err());
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub fn walk(
         .git_global(false)
         .require_git(false)
         .follow_links(false)
+        // Nobody means the repository's own objects, hidden files or not.
+        .filter_entry(|entry| entry.file_name() != ".git")
         .sort_by_file_name(std::cmp::Ord::cmp)
         .build();
     let root = root.to_path_buf();
