@@ -27,6 +27,10 @@ fn main() {
         needs_models("fp32_equals_the_reference", fp32_equals_the_reference),
         needs_models("int8_is_close_and_independent_of_the_batch", int8_is_close),
         needs_models("imported_graphs_equal_a_plain_forward_pass", imported_graphs),
+        needs_models("a_ready_onnx_model_needs_no_importer", a_ready_onnx_model),
+        needs_models("another_configuration_is_another_graph", another_configuration),
+        needs_models("threads_may_build_one_graph_at_once", threads_may_build_one_graph),
+        needs_models("token_spans_are_bytes_of_the_text", token_spans_are_bytes),
         needs_models("a_long_text_says_what_was_cut", a_long_text_says_what_was_cut),
         needs_models("from_files_to_passages", from_files_to_passages),
         needs_models("input_that_is_bad_in_part", input_that_is_bad_in_part),
@@ -360,4 +364,114 @@ fn imported_graphs() {
             assert!(cosine8 > 0.98, "{kind} {text:?} in 8 bits: {cosine8}");
         }
     }
+}
+
+/// Small random weights in a folder of their own, ready to be opened in 32 bits.
+fn small_model(
+    kind: &'static str,
+) -> (tempfile::TempDir, reference::Model, vdb::encode::EncoderOptions) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = reference::Model::random(kind);
+    model.write(folder.path());
+    let options = vdb::encode::EncoderOptions {
+        precision: Precision::Fp32,
+        device: vdb::model::Device::Cpu,
+        threads: Some(1),
+        graphs: folder.path().join("graphs"),
+    };
+    (folder, model, options)
+}
+
+const WORDS: &str = "red green blue a";
+
+/// A folder with a graph and a tokenizer and nothing else, as exporters write it: the importer's own
+/// graph stands in for theirs. Its vectors are those of the plain forward pass.
+fn a_ready_onnx_model() {
+    use vdb::encode::{EncoderSpec, OnnxEncoder};
+    let runtime = support::models().runtime().unwrap();
+    let (folder, model, options) = small_model("xlm-roberta");
+    let spec = EncoderSpec::from_folder(folder.path()).unwrap();
+    OnnxEncoder::open(&runtime, &spec, &options).unwrap();
+
+    let ready = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(&options.graphs).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        // The graph names its weights file, which keeps its name.
+        let name = if name.ends_with(".onnx") { "model.onnx" } else { &name };
+        fs::copy(entry.path(), ready.path().join(name)).unwrap();
+    }
+    let missing = EncoderSpec::from_folder(ready.path()).unwrap_err().to_string();
+    assert!(missing.contains("tokenizer.json"), "{missing}");
+    fs::copy(folder.path().join("tokenizer.json"), ready.path().join("tokenizer.json")).unwrap();
+
+    let spec = EncoderSpec::from_folder(ready.path()).unwrap();
+    let encoder = OnnxEncoder::open(&runtime, &spec, &options).unwrap();
+    let expected = model.embed(WORDS);
+    assert_eq!(encoder.dimensions(), expected.len());
+    let found = encoder.encode(&[WORDS, "blue"], InputKind::Document).unwrap();
+    let cosine = cosine(&found[0].vector, &expected);
+    assert!(cosine > 0.999_999, "{cosine}");
+    assert!(encoder.encode(&[], InputKind::Document).unwrap().is_empty());
+}
+
+/// The same weights under another `config.json`: the graph of the first must not be taken.
+fn another_configuration() {
+    use vdb::encode::{EncoderSpec, OnnxEncoder};
+    let runtime = support::models().runtime().unwrap();
+    let (folder, _, options) = small_model("bert");
+    let embed = || {
+        let spec = EncoderSpec::from_folder(folder.path()).unwrap();
+        let encoder = OnnxEncoder::open(&runtime, &spec, &options).unwrap();
+        encoder.encode(&[WORDS], InputKind::Document).unwrap().remove(0).vector
+    };
+    let gelu = embed();
+    let path = folder.path().join("config.json");
+    let config = fs::read_to_string(&path).unwrap().replace("\"gelu\"", "\"relu\"");
+    fs::write(&path, config).unwrap();
+    let relu = embed();
+    assert!(cosine(&gelu, &relu) < 0.9999, "the activation changed and the vector did not");
+}
+
+fn threads_may_build_one_graph() {
+    use vdb::encode::{EncoderSpec, OnnxEncoder};
+    let runtime = support::models().runtime().unwrap();
+    for _ in 0..20 {
+        let (folder, model, options) = small_model("bert");
+        let spec = EncoderSpec::from_folder(folder.path()).unwrap();
+        let expected = model.embed(WORDS);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let encoder = OnnxEncoder::open(&runtime, &spec, &options).unwrap();
+                    let found = encoder.encode(&[WORDS], InputKind::Document).unwrap();
+                    assert!(cosine(&found[0].vector, &expected) > 0.999_999);
+                });
+            }
+        });
+        let left = fs::read_dir(&options.graphs).unwrap().count();
+        assert_eq!(left, 2, "only the graph and its weights remain");
+    }
+}
+
+/// Normalisers fold case, strip accents and take ligatures apart; the spans still count bytes of the
+/// text as it was given: whole characters, in order, leaving out no letter and no digit.
+fn token_spans_are_bytes() {
+    let handle = support::encoder(Precision::Int8);
+    let tokens = handle.get().unwrap().tokens();
+    let long = "Ærø, naïve Straße 3.14! ".repeat(9000);
+    for text in texts().iter().map(String::as_str).chain([long.as_str()]) {
+        let mut covered = 0;
+        for span in tokens.token_spans(text).unwrap() {
+            let token = text.get(span.clone()).unwrap_or_else(|| panic!("{span:?} in {text:?}"));
+            assert!(!token.is_empty() && span.end >= covered, "{span:?} in {text:?}");
+            let skipped = text.get(covered..span.start).unwrap_or_default();
+            assert!(!skipped.contains(char::is_alphanumeric), "{skipped:?} is lost of {text:?}");
+            covered = span.end;
+        }
+        assert!(!text[covered..].contains(char::is_alphanumeric), "the end of {text:?} is lost");
+    }
+    let words = |text: &'static str| -> Vec<&str> {
+        tokens.token_spans(text).unwrap().into_iter().map(|span| &text[span]).collect()
+    };
+    assert_eq!(words("Naïve café, 日本"), ["Naïve", "café", ",", "日", "本"]);
 }

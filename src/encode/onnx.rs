@@ -6,11 +6,12 @@ use super::sessions::Sessions;
 use super::tokenizer::Tokenizer;
 use super::{Embedding, Encoder, Fingerprint, InputKind};
 use crate::error::{Error, Result};
-use crate::model::graph::{IMPORTER, graph};
+use crate::model::graph::{IMPORTER, Recipe, graph};
 use crate::model::import::BertConfig;
 use crate::model::runtime::Session;
-use crate::model::{Device, Precision, Runtime, onnx, sha256_of};
+use crate::model::{Device, Precision, Runtime, hex, onnx, sha256_of};
 use crate::text::tokenizer::TokenSpans;
+use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Where an encoder's files are and how its vectors are made.
@@ -34,7 +35,8 @@ pub struct EncoderSpec {
     pub window: usize,
     /// Elements of a vector.
     pub dimensions: usize,
-    /// sha256 of the weights, in hexadecimal.
+    /// sha256 of the weights, in hexadecimal. Of a ready ONNX file whose weights lie in files
+    /// beside it: the sha256 of all their sums.
     pub weights_sha256: String,
     /// sha256 of the tokenizer, in hexadecimal.
     pub tokenizer_sha256: String,
@@ -58,7 +60,7 @@ impl EncoderSpec {
     /// (`model.onnx`, `onnx/model.onnx`) or `model.safetensors` with `config.json`. Pooling and
     /// window come from sentence-transformers' `1_Pooling/config.json` and
     /// `sentence_bert_config.json` where they are there (else mean, and 512 tokens or the model's
-    /// positions).
+    /// positions). A ready model needs no `config.json` where it declares the width of its output.
     ///
     /// # Errors
     /// [`Error::NotFound`] naming the missing file; [`Error::Model`] for one that is not understood.
@@ -76,18 +78,37 @@ impl EncoderSpec {
         let tokenizer = find(&["tokenizer.json"]).ok_or_else(|| missing("tokenizer.json"))?;
         let weights = find(&["model.onnx", "onnx/model.onnx", "model.safetensors"])
             .ok_or_else(|| missing("model.safetensors"))?;
-        let config = find(&["config.json"]).ok_or_else(|| missing("config.json"))?;
+        let config = find(&["config.json"]);
+        let read = |path: &Path| std::fs::read_to_string(path).map_err(Error::io("read", path));
         let read_json = |path: &Path| -> Result<serde_json::Value> {
-            let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-            serde_json::from_str(&text)
+            serde_json::from_str(&read(path)?)
                 .map_err(|e| refuse(format!("{} is not JSON: {e}", path.display())))
         };
-        let described = read_json(&config)?;
         let number = |value: &serde_json::Value, key: &str| {
             value.get(key).and_then(serde_json::Value::as_u64).and_then(|n| usize::try_from(n).ok())
         };
-        let dimensions = number(&described, "hidden_size")
-            .ok_or_else(|| refuse("config.json says no hidden_size".to_owned()))?;
+        let described = config.as_deref().map(read_json).transpose()?.unwrap_or_default();
+        let positions = number(&described, "max_position_embeddings").unwrap_or(512);
+        // Of an architecture that we know, how many of them an input can have.
+        let known = config.as_deref().map(read).transpose()?;
+        let known = known.map(|json| BertConfig::parse(&name, &json));
+        let mut window = 512.min(match &known {
+            Some(Ok(config)) => config.positions(),
+            _ => positions,
+        });
+        let (dimensions, weights_sha256) = if is_ready(&weights) {
+            let ready = onnx::check(&name, &weights)?;
+            let names: Vec<&str> = ready.widths.iter().map(|(name, _)| name.as_str()).collect();
+            let output = embedding_output(&names);
+            let declared = ready.widths.iter().find(|(n, _)| Some(n.as_str()) == output);
+            let width = declared.and_then(|(_, width)| *width);
+            let dimensions = width.or_else(|| number(&described, "hidden_size"));
+            let dimensions = dimensions.ok_or_else(|| missing("config.json"))?;
+            (dimensions, sha256_of_all(&weights, &ready)?)
+        } else {
+            let config = known.ok_or_else(|| missing("config.json"))??;
+            (config.dimensions(), sha256_of(&weights)?)
+        };
         let mut pooling = Pooling::Mean;
         if let Some(path) = find(&["1_Pooling/config.json"]) {
             let says = read_json(&path)?;
@@ -103,20 +124,15 @@ impl EncoderSpec {
                 }
             };
         }
-        let mut window = number(&described, "max_position_embeddings").unwrap_or(512).min(512);
-        if weights.extension().is_some_and(|e| e == "safetensors") {
-            let text = std::fs::read_to_string(&config).map_err(Error::io("read", &config))?;
-            window = window.min(BertConfig::parse(&name, &text)?.positions());
-        }
         if let Some(path) = find(&["sentence_bert_config.json"]) {
             window = number(&read_json(&path)?, "max_seq_length").unwrap_or(window).min(window);
         }
         Ok(Self {
-            weights_sha256: sha256_of(&weights)?,
+            weights_sha256,
             tokenizer_sha256: sha256_of(&tokenizer)?,
             name,
             weights,
-            config: Some(config),
+            config,
             tokenizer,
             pooling,
             query_prefix: String::new(),
@@ -129,8 +145,11 @@ impl EncoderSpec {
     /// What an encoder of this description will say that its vectors are made of.
     #[must_use]
     pub fn fingerprint(&self, precision: Precision) -> Fingerprint {
-        let precision =
-            if self.is_ready() { "onnx".to_owned() } else { format!("{precision} v{IMPORTER}") };
+        let precision = if is_ready(&self.weights) {
+            "onnx".to_owned()
+        } else {
+            format!("{precision} v{IMPORTER}")
+        };
         Fingerprint {
             model: self.name.clone(),
             weights: self.weights_sha256.clone(),
@@ -143,11 +162,34 @@ impl EncoderSpec {
             dimensions: self.dimensions,
         }
     }
+}
 
-    /// Whether the weights are a graph already.
-    fn is_ready(&self) -> bool {
-        self.weights.extension().is_some_and(|e| e == "onnx")
+/// Whether weights are a graph already.
+fn is_ready(weights: &Path) -> bool {
+    weights.extension().is_some_and(|e| e == "onnx")
+}
+
+/// The sum of a ready model, with those of the files beside it that hold its weights.
+fn sha256_of_all(model: &Path, ready: &onnx::Inspected) -> Result<String> {
+    let own = sha256_of(model)?;
+    if ready.weights.is_empty() {
+        return Ok(own);
     }
+    let mut all = Sha256::new();
+    all.update(own);
+    for file in &ready.weights {
+        all.update(sha256_of(file)?);
+    }
+    Ok(hex(&all.finalize()))
+}
+
+/// Which of a model's outputs holds its vectors.
+fn embedding_output<'a>(declared: &[&'a str]) -> Option<&'a str> {
+    ["sentence_embedding", "last_hidden_state", "token_embeddings"]
+        .iter()
+        .find_map(|known| declared.iter().find(|name| *name == known))
+        .or(declared.first())
+        .copied()
 }
 
 /// An encoder on ONNX Runtime. Sessions are made at the first call that needs them, kept, and
@@ -168,7 +210,7 @@ impl OnnxEncoder {
     pub fn open(runtime: &Runtime, spec: &EncoderSpec, options: &EncoderOptions) -> Result<Self> {
         let refuse = |reason: String| Error::Model { name: spec.name.clone(), reason };
         let tokenizer = Tokenizer::open(&spec.name, &spec.tokenizer)?;
-        let path = if spec.is_ready() {
+        let path = if is_ready(&spec.weights) {
             onnx::check(&spec.name, &spec.weights)?;
             spec.weights.clone()
         } else {
@@ -187,16 +229,18 @@ impl OnnxEncoder {
                     config.dimensions()
                 )));
             }
-            graph(
-                runtime,
-                &spec.name,
-                &spec.weights,
-                &config,
-                options.precision,
-                &spec.weights_sha256,
-                &options.graphs,
-                &|text| truncated(tokenizer.ids(text)?, spec.window).map(|(ids, _)| ids),
-            )?
+            let recipe = Recipe {
+                name: &spec.name,
+                weights: &spec.weights,
+                weights_sha256: &spec.weights_sha256,
+                config: &config,
+                precision: options.precision,
+                tokenizer_sha256: &spec.tokenizer_sha256,
+                window: spec.window,
+            };
+            graph(runtime, &recipe, &options.graphs, &|text| {
+                truncated(tokenizer.ids(text)?, spec.window).map(|(ids, _)| ids)
+            })?
         };
         let prefix = |text: &str| Ok::<_, Error>(tokenizer.ids(text)?.len());
         let overhead = prefix(&spec.document_prefix)?.max(tokenizer.specials());
@@ -251,12 +295,10 @@ impl OnnxEncoder {
                 }
             }
         }
-        let output = ["sentence_embedding", "last_hidden_state", "token_embeddings"]
-            .into_iter()
-            .find(|name| session.outputs().iter().any(|o| o == name))
-            .map(str::to_owned)
-            .or_else(|| session.outputs().first().cloned())
-            .ok_or_else(|| self.refuse("it declares no output".to_owned()))?;
+        let outputs: Vec<&str> = session.outputs().iter().map(String::as_str).collect();
+        let output = embedding_output(&outputs)
+            .ok_or_else(|| self.refuse("it declares no output".to_owned()))?
+            .to_owned();
         let width = self.fingerprint.dimensions;
         let read = |dims: &[usize], data: &[f32]| match dims {
             [n, d] if *n == rows && *d == width => Ok(data
@@ -309,6 +351,9 @@ impl Encoder for OnnxEncoder {
     }
 
     fn encode(&self, texts: &[&str], kind: InputKind) -> Result<Vec<Embedding>> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
         let prefix = match kind {
             InputKind::Query => &self.fingerprint.query_prefix,
             InputKind::Document => &self.fingerprint.document_prefix,
@@ -361,4 +406,37 @@ fn truncated(mut ids: Vec<u32>, window: usize) -> Result<(Vec<u32>, usize)> {
         ids.push(last);
     }
     Ok((ids, cut))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::onnx::{DataType, GraphBuilder};
+
+    #[test]
+    fn a_ready_model_is_known_by_all_its_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mut graph = GraphBuilder::new("g", "model.weights");
+        graph.input("input_ids", DataType::Int64, &["batch", "sequence"]);
+        // More than fits the model file.
+        let words = graph.floats("words", &[4, 512], &vec![0.5; 2048]);
+        let vectors = graph.node("Gather", &[&words, "input_ids"], &[]);
+        graph.output(&vectors, DataType::Float, &["batch", "sequence", "512"]);
+        let serialized = graph.finish();
+        std::fs::write(at("model.onnx"), &serialized.model).unwrap();
+        std::fs::write(at("tokenizer.json"), "{}").unwrap();
+
+        let message = EncoderSpec::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("model.weights"), "{message}");
+        let mut weights = serialized.weights;
+        std::fs::write(at("model.weights"), &weights).unwrap();
+        let first = EncoderSpec::from_folder(folder.path()).unwrap();
+        assert_eq!((first.dimensions, first.window), (512, 512));
+        assert_eq!(first, EncoderSpec::from_folder(folder.path()).unwrap());
+        weights[0] ^= 1;
+        std::fs::write(at("model.weights"), &weights).unwrap();
+        let second = EncoderSpec::from_folder(folder.path()).unwrap();
+        assert_ne!(first.weights_sha256, second.weights_sha256);
+    }
 }

@@ -4,43 +4,68 @@ use super::calibrate::calibrate;
 use super::import::{BertConfig, Form, WeightFile, build};
 use super::onnx::Serialized;
 use super::quantize::weight_limit;
-use super::{Precision, Runtime};
+use super::{Precision, Runtime, hex};
 use crate::error::{Error, Result};
+use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Goes up whenever the same weights would give another graph.
 pub(crate) const IMPORTER: u32 = 1;
 
-/// The graph of the model with these weights, built into `cache` if it is not there yet.
-#[expect(clippy::too_many_arguments, reason = "one call, and each is something else")]
+/// Everything that a graph is built from, and found again by.
+pub(crate) struct Recipe<'a> {
+    /// The model's name, for people.
+    pub(crate) name: &'a str,
+    pub(crate) weights: &'a Path,
+    pub(crate) weights_sha256: &'a str,
+    pub(crate) config: &'a BertConfig,
+    pub(crate) precision: Precision,
+    /// It and the window decide what calibration sees.
+    pub(crate) tokenizer_sha256: &'a str,
+    pub(crate) window: usize,
+}
+
+impl Recipe<'_> {
+    /// The file of the graph. The same weights can be published with another configuration, which
+    /// gives another graph.
+    fn file_name(&self, weight_limit: i8) -> String {
+        let mut rest = Sha256::new();
+        rest.update(format!("{:?}", self.config));
+        let precision = match self.precision {
+            Precision::Int8 => {
+                rest.update(format!("{} {}", self.tokenizer_sha256, self.window));
+                if weight_limit < 127 { "int7".to_owned() } else { self.precision.to_string() }
+            }
+            Precision::Fp32 => self.precision.to_string(),
+        };
+        let weights = self.weights_sha256.get(..16).unwrap_or(self.weights_sha256);
+        let rest = hex(rest.finalize().get(..4).unwrap_or_default());
+        format!("{weights}-{rest}-{precision}-v{IMPORTER}.onnx")
+    }
+}
+
+/// The graph of `recipe`, built into `cache` if it is not there yet.
 pub(crate) fn graph(
     runtime: &Runtime,
-    name: &str,
-    weights: &Path,
-    config: &BertConfig,
-    precision: Precision,
-    weights_sha256: &str,
+    recipe: &Recipe<'_>,
     cache: &Path,
     tokenize: &dyn Fn(&str) -> Result<Vec<u32>>,
 ) -> Result<PathBuf> {
     let limit = weight_limit();
-    let bits = match precision {
-        Precision::Int8 if limit < 127 => "int7".to_owned(),
-        other => other.to_string(),
-    };
-    let key = weights_sha256.get(..16).unwrap_or(weights_sha256);
-    let path = cache.join(format!("{key}-{bits}-v{IMPORTER}.onnx"));
+    let path = cache.join(recipe.file_name(limit));
     if path.is_file() && path.with_file_name(weights_name(&path)).is_file() {
         return Ok(path);
     }
-    let file = WeightFile::read(name, weights)?;
-    let ranges = match precision {
+    let config = recipe.config;
+    let file = WeightFile::read(recipe.name, recipe.weights)?;
+    let ranges = match recipe.precision {
         Precision::Int8 => calibrate(runtime, config, &file, tokenize)?,
         Precision::Fp32 => Vec::new(),
     };
-    let form = match precision {
+    let form = match recipe.precision {
         Precision::Int8 => Form::Int8(&ranges, limit),
         Precision::Fp32 => Form::Fp32,
     };
@@ -64,9 +89,11 @@ pub(crate) fn write(path: &Path, serialized: &Serialized) -> Result<()> {
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    // Two processes may build the same graph at once: each writes its own file, and either result
-    // is the same bytes.
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    // Two processes, or two threads of one, may build the same graph at once: each writes its own
+    // file, and either result is the same bytes.
+    static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+    let nth = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{nth}.tmp", std::process::id()));
     let written = File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| std::fs::rename(&temporary, path));

@@ -21,4 +21,4 @@ pub use open::Models;
 pub use registry::{DEFAULT_ENCODER, Registry};
 pub use runtime::Runtime;
 
-pub(crate) use home::sha256_of;
+pub(crate) use home::{hex, sha256_of};

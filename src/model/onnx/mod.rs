@@ -3,7 +3,7 @@
 mod check;
 mod proto;
 
-pub(crate) use check::check;
+pub(crate) use check::{Inspected, check};
 pub(crate) use proto::DataType;
 
 use prost::Message as _;

@@ -29,6 +29,9 @@ pub(crate) struct OperatorSet {
 pub(crate) struct Function {
     #[prost(message, repeated, tag = "7")]
     pub(crate) node: Vec<Node>,
+    /// Attributes with default values.
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) attribute: Vec<Attribute>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -43,6 +46,8 @@ pub(crate) struct Graph {
     pub(crate) input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     pub(crate) output: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "15")]
+    pub(crate) sparse_initializer: Vec<SparseTensor>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -79,6 +84,10 @@ pub(crate) struct Attribute {
     pub(crate) graphs: Vec<Graph>,
     #[prost(int32, tag = "20")]
     pub(crate) kind: i32,
+    #[prost(message, optional, tag = "22")]
+    pub(crate) sparse_tensor: Option<SparseTensor>,
+    #[prost(message, repeated, tag = "23")]
+    pub(crate) sparse_tensors: Vec<SparseTensor>,
 }
 
 /// `AttributeProto.AttributeType`.
@@ -100,6 +109,14 @@ pub(crate) struct Tensor {
     pub(crate) external_data: Vec<Entry>,
     #[prost(int32, tag = "14")]
     pub(crate) data_location: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SparseTensor {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) values: Option<Tensor>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) indices: Option<Tensor>,
 }
 
 /// `TensorProto.DataType`.
