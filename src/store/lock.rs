@@ -9,7 +9,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A holder that is just closing needs a moment; sled's own lock can outlive its drop, too.
+/// A holder that is just closing needs a moment.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]

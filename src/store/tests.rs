@@ -1,6 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::fs::File;
 
 fn put(store: &Store, key: &[u8], value: &[u8]) -> u64 {
     let mut batch = Batch::default();
@@ -60,6 +61,22 @@ fn a_store_one_commit_ahead_rolls_forward() {
     assert_eq!(store.generation(), 2);
     assert_eq!(store.get(b"tb", Kind::Text).unwrap().unwrap(), b"two");
     assert!(store.verify().is_empty());
+}
+
+/// sled's threads can keep its lock for a while after the store is gone.
+#[test]
+fn a_closed_store_opens_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(Store::open(&path, true).unwrap());
+    let still_closing = File::options().write(true).open(path.join("store/db")).unwrap();
+    still_closing.lock().unwrap();
+    let closer = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        drop(still_closing);
+    });
+    Store::open(&path, false).unwrap();
+    closer.join().unwrap();
 }
 
 #[test]

@@ -12,13 +12,16 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CACHE_BYTES: u64 = 32 << 20;
 const TREE: &str = "records";
 
 /// Damaged files can make sled loop at open; a healthy database of any size opens far sooner.
 const OPEN_LIMIT: Duration = Duration::from_mins(2);
+
+/// Closing writes at most what one commit does.
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// What one commit changes: frames to put, keys to delete.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -36,11 +39,9 @@ impl Tree {
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let path = folder.to_path_buf();
         let (db, tree) = guarded(folder, move || {
-            let db = sled::Config::new()
-                .path(&path)
-                .cache_capacity(CACHE_BYTES)
-                .flush_every_ms(None)
-                .open()?;
+            let config =
+                sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+            let db = open_when_let_go(&config)?;
             let tree = db.open_tree(TREE)?;
             Ok((db, tree))
         })?;
@@ -127,6 +128,25 @@ fn translate(folder: &Path, error: sled::Error) -> Error {
         sled::Error::Io(source) => Error::Io { action: "use", path, source },
         other => Error::corrupted(path.display().to_string(), other.to_string()),
     }
+}
+
+/// sled's own lock outlives its drop for as long as one of its threads still has work. We hold the
+/// lock of the database, so whoever has sled's is one of ours that is closing, and is waited for.
+fn open_when_let_go(config: &sled::Config) -> std::result::Result<sled::Db, sled::Error> {
+    let deadline = Instant::now() + CLOSE_LIMIT;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(e)) if is_lock(&e) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// sled wraps the system's error in one of its own, so only the words tell.
+fn is_lock(error: &std::io::Error) -> bool {
+    error.to_string().starts_with("could not acquire lock")
 }
 
 /// Makes the names in `folder` durable. Folders cannot be synced on every system; where they can
