@@ -36,6 +36,7 @@ pub mod cli;
 pub mod db;
 pub mod encode;
 pub mod error;
+mod hash;
 mod index;
 #[cfg(feature = "models")]
 pub mod model;

@@ -6,12 +6,12 @@ use super::sessions::Sessions;
 use super::tokenizer::Tokenizer;
 use super::{Embedding, Encoder, Fingerprint, InputKind};
 use crate::error::{Error, Result};
+use crate::hash::{Sha256, sha256_of};
 use crate::model::graph::{IMPORTER, Recipe, graph};
 use crate::model::import::BertConfig;
 use crate::model::runtime::Session;
-use crate::model::{Device, Precision, Runtime, hex, onnx, sha256_of};
+use crate::model::{Device, Precision, Runtime, onnx};
 use crate::text::tokenizer::TokenSpans;
-use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Where an encoder's files are and how its vectors are made.
@@ -175,12 +175,12 @@ fn sha256_of_all(model: &Path, ready: &onnx::Inspected) -> Result<String> {
     if ready.weights.is_empty() {
         return Ok(own);
     }
-    let mut all = Sha256::new();
+    let mut all = Sha256::default();
     all.update(own);
     for file in &ready.weights {
         all.update(sha256_of(file)?);
     }
-    Ok(hex(&all.finalize()))
+    Ok(all.hex())
 }
 
 /// Which of a model's outputs holds its vectors.

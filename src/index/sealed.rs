@@ -27,6 +27,7 @@ use super::exact::Best;
 use super::live::{Links, Live};
 use super::{Bitmap, Neighbour, Stamp};
 use crate::error::{Error, Result};
+use crate::hash::checksum;
 use crate::vector::distance;
 use memmap2::Mmap;
 use std::cell::RefCell;
@@ -36,7 +37,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 const MAGIC: [u8; 8] = *b"VDBSEG1\n";
 const VERSION: u32 = 1;
@@ -135,32 +135,28 @@ impl Sealed {
             upper_rows: flat.as_ref().map_or(0, |f| f.upper.len() / (2 + m)),
             unreached: flat.as_ref().map_or(0, |f| f.unreached.len()),
         };
-        let mut header = header(&shape, stamp)?;
+        let unsummed = header(&shape, stamp)?;
         let ids: Vec<u32> = rows.iter().map(|(id, _)| *id).collect();
         let numbers: Vec<&[u32]> = match &flat {
             Some(flat) => vec![&ids, &flat.ground, &flat.upper, &flat.unreached],
             None => vec![&ids],
         };
-        let mut hasher = Xxh3::new();
-        hasher.update(&header);
-        for (_, row) in &rows {
-            hasher.update(bytemuck::cast_slice(vectors[*row]));
-        }
-        for section in &numbers {
-            hasher.update(bytemuck::cast_slice(section));
-        }
-        header[CHECKSUM].copy_from_slice(&hasher.digest().to_le_bytes());
+        // What comes after the header, in the order of the file.
+        let body = || {
+            let vectors = rows.iter().map(|(_, row)| bytemuck::cast_slice(vectors[*row]));
+            vectors.chain(numbers.iter().map(|section| bytemuck::cast_slice(section)))
+        };
+        let sum = checksum(std::iter::once(unsummed.as_slice()).chain(body()));
+        let mut header = unsummed.clone();
+        header[CHECKSUM].copy_from_slice(&sum.to_le_bytes());
 
         let temporary = path.with_extension("tmp");
         let file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
         let mut write = || {
             out.write_all(&header)?;
-            for (_, row) in &rows {
-                out.write_all(bytemuck::cast_slice(vectors[*row]))?;
-            }
-            for section in &numbers {
-                out.write_all(bytemuck::cast_slice(section))?;
+            for part in body() {
+                out.write_all(part)?;
             }
             out.flush()?;
             out.get_ref().sync_all()?;
@@ -208,11 +204,8 @@ impl Sealed {
         if shape.dimensions != dimensions || shape.checked_end() != Some(map.len()) {
             return Err(damaged("its length does not fit its header".to_owned()));
         }
-        let mut hasher = Xxh3::new();
-        hasher.update(&map[..CHECKSUM.start]);
-        hasher.update(&[0; 8]);
-        hasher.update(&map[CHECKSUM.end..]);
-        if hasher.digest().to_le_bytes() != head[CHECKSUM] {
+        let sum = checksum([&map[..CHECKSUM.start], &[0; 8], &map[CHECKSUM.end..]]);
+        if sum.to_le_bytes() != head[CHECKSUM] {
             return Err(damaged("the checksum does not match".to_owned()));
         }
         let mut sealed = Self { path: path.to_path_buf(), map, shape, upper: Vec::new() };
@@ -527,9 +520,4 @@ fn unreached(entry: u32, ground: &[u32], degree: usize, upper: &[u32], m: usize)
         }
     }
     (0u32..).zip(&reached).filter(|(_, reached)| !**reached).map(|(row, _)| row).collect()
-}
-
-/// A checksum for small files beside the segments.
-pub(super) fn checksum_of(bytes: &[u8]) -> u64 {
-    xxh3_64(bytes)
 }

@@ -4,9 +4,9 @@
 //! One line with the xxh3-64 of the rest in hexadecimal, then JSON. Replaced as a whole by a rename,
 //! so a crash leaves the old set or the new one; segment files that it does not name are leftovers.
 
-use super::sealed::checksum_of;
 use super::{Bitmap, Stamp};
 use crate::error::{Error, Result};
+use crate::hash::checksum;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -78,7 +78,7 @@ impl State {
             .read_to_string(&mut text)
             .map_err(|_| damaged("it cannot be read as text"))?;
         let (sum, json) = text.split_once('\n').ok_or_else(|| damaged("it is cut short"))?;
-        if sum != format!("{:016x}", checksum_of(json.as_bytes())) {
+        if sum != format!("{:016x}", checksum([json.as_bytes()])) {
             return Err(damaged("the checksum does not match"));
         }
         let state: Self = serde_json::from_str(json).map_err(|_| damaged("it does not parse"))?;
@@ -98,7 +98,7 @@ impl State {
             .map_err(|e| Error::corrupted(path.display().to_string(), e.to_string()))?;
         File::create(&temporary)
             .and_then(|mut file| {
-                writeln!(file, "{:016x}", checksum_of(json.as_bytes()))?;
+                writeln!(file, "{:016x}", checksum([json.as_bytes()]))?;
                 file.write_all(json.as_bytes())?;
                 file.sync_all()
             })

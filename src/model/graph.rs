@@ -4,9 +4,9 @@ use super::calibrate::calibrate;
 use super::import::{BertConfig, Form, WeightFile, build};
 use super::onnx::Serialized;
 use super::quantize::weight_limit;
-use super::{Precision, Runtime, hex};
+use super::{Precision, Runtime};
 use crate::error::{Error, Result};
-use sha2::{Digest as _, Sha256};
+use crate::hash::Sha256;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl Recipe<'_> {
     /// The file of the graph. The same weights can be published with another configuration, which
     /// gives another graph.
     fn file_name(&self, weight_limit: i8) -> String {
-        let mut rest = Sha256::new();
+        let mut rest = Sha256::default();
         rest.update(format!("{:?}", self.config));
         let precision = match self.precision {
             Precision::Int8 => {
@@ -42,7 +42,8 @@ impl Recipe<'_> {
             Precision::Fp32 => self.precision.to_string(),
         };
         let weights = self.weights_sha256.get(..16).unwrap_or(self.weights_sha256);
-        let rest = hex(rest.finalize().get(..4).unwrap_or_default());
+        let rest = rest.hex();
+        let rest = rest.get(..8).unwrap_or(&rest);
         format!("{weights}-{rest}-{precision}-v{IMPORTER}.onnx")
     }
 }

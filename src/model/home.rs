@@ -13,11 +13,9 @@
 
 use super::manifest::{FileEntry, Manifest, ModelKind};
 use crate::error::{Error, Result};
+use crate::hash::sha256_of;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -208,27 +206,4 @@ fn seen(path: &Path, sha256: &str) -> Option<Seen> {
     let data = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
     let modified = data.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
     Some(Seen { size: data.len(), modified, sha256: sha256.to_owned() })
-}
-
-/// The sha256 of a file, in hexadecimal.
-pub(crate) fn sha256_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer).map_err(Error::io("read", path))?;
-        if read == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..read]);
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -20,5 +20,3 @@ pub use manifest::{EncoderSection, FileEntry, Manifest, ModelKind, Source};
 pub use open::Models;
 pub use registry::{DEFAULT_ENCODER, Registry};
 pub use runtime::Runtime;
-
-pub(crate) use home::{hex, sha256_of};

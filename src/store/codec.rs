@@ -14,8 +14,8 @@
 //! for texts and vectors, the bytes themselves.
 
 use crate::error::{Error, Result};
+use crate::hash;
 use serde::{Serialize, de::DeserializeOwned};
-use xxhash_rust::xxh3::Xxh3;
 
 const MAGIC: [u8; 2] = *b"VR";
 const VERSION: u8 = 1;
@@ -86,11 +86,7 @@ pub(crate) fn open<'a>(key: &[u8], kind: Kind, frame: &'a [u8]) -> Result<&'a [u
 
 /// The digest of one record, of which a generation's digest is the sum: key and frame together.
 pub(crate) fn digest(key: &[u8], frame: &[u8]) -> u64 {
-    let mut hasher = Xxh3::new();
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key);
-    hasher.update(frame);
-    hasher.digest()
+    hash::checksum([&(key.len() as u64).to_le_bytes(), key, frame])
 }
 
 /// Encodes a structured payload.
@@ -120,21 +116,12 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], payload: &[u8]) -> Result<
     Ok(value)
 }
 
-/// A checksum for files outside sled: manifest slots.
-pub(crate) fn checksum_of(bytes: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(bytes)
-}
-
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<MAX_RECORD_BYTES>()
 }
 
 fn checksum(key: &[u8], header: &[u8], payload: &[u8]) -> u64 {
-    let mut hasher = Xxh3::new();
-    hasher.update(key);
-    hasher.update(header);
-    hasher.update(payload);
-    hasher.digest()
+    hash::checksum([key, header, payload])
 }
 
 /// A key for people: the prefix letter and the rest in hexadecimal.

@@ -16,9 +16,9 @@
 //!     48     8  checksum: xxh3-64 of bytes 0..48
 //! ```
 
-use super::codec::checksum_of;
 use super::records::Head;
 use crate::error::{Error, Result};
+use crate::hash::checksum;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl Manifest {
         for number in [head.generation, head.records, head.digest] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        let sum = checksum_of(&bytes);
+        let sum = checksum([&*bytes]);
         bytes.extend_from_slice(&sum.to_le_bytes());
         self.file
             .seek(SeekFrom::Start(slot * SLOT_BYTES))
@@ -133,7 +133,7 @@ fn parse(slot: &[u8], path: &Path) -> Result<([u8; 16], Head)> {
         *number = u64::from_le_bytes(*bytes);
     }
     let [generation, records, digest, sum] = numbers;
-    if sum != checksum_of(&used[..48]) {
+    if sum != checksum([&used[..48]]) {
         return Err(damaged("a slot's checksum does not match"));
     }
     let version = u32::from_le_bytes([used[4], used[5], used[6], used[7]]);

@@ -17,11 +17,11 @@ mod verify;
 pub(crate) use codec::Kind;
 
 use crate::error::{Error, Result};
+use crate::hash::Sha256;
 use lock::Lock;
 use manifest::Manifest;
 use records::Head;
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -422,13 +422,13 @@ fn new_uuid(folder: &Path) -> [u8; 16] {
 
 /// First 16 bytes of the sha256 over `parts`, each preceded by its length.
 pub(crate) fn content_hash(parts: &[&[u8]]) -> records::ContentHash {
-    let mut hasher = Sha256::new();
+    let mut hasher = Sha256::default();
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
     let mut out = [0; 16];
-    out.copy_from_slice(&hasher.finalize()[..16]);
+    out.copy_from_slice(&hasher.finish()[..16]);
     out
 }
 

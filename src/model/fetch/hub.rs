@@ -1,11 +1,11 @@
 //! Files of a model hub's repository, over HTTPS, resumed where they were left. The one place that
 //! names ureq.
 
-use super::super::home::{Home, hex};
+use super::super::home::Home;
 use super::super::manifest::{FileEntry, Manifest};
 use super::{FetchEvent, FetchOptions, install};
 use crate::error::{Error, Result};
-use sha2::{Digest as _, Sha256};
+use crate::hash::sha256_of;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -111,7 +111,7 @@ fn download(
             })?;
         }
     }
-    hash(&mut out).map_err(Error::io("read", part))
+    sha256_of(part)
 }
 
 fn starts_at<T>(response: &ureq::http::Response<T>, offset: u64) -> bool {
@@ -156,17 +156,4 @@ fn append(
         return Err(AppendError::Read(std::io::Error::other(cut)));
     }
     Ok(())
-}
-
-fn hash(file: &mut File) -> std::io::Result<String> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..read]);
-    }
 }

