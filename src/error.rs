@@ -102,6 +102,12 @@ pub enum Error {
         /// Who holds it, as far as known.
         holder: String,
     },
+    /// A change was asked of a database that was opened for reading.
+    #[error("{} was opened for reading only; open it for writing to change it", path.display())]
+    ReadOnly {
+        /// The database folder, or the copy of it that is read.
+        path: PathBuf,
+    },
     /// A model or runtime file is not on this machine.
     #[error("{what} is not set up; run `{fix}`")]
     NotSetUp {

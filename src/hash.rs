@@ -29,7 +29,6 @@ impl Sha256 {
     }
 
     /// In lower-case hexadecimal.
-    #[cfg(feature = "models")]
     pub(crate) fn hex(self) -> String {
         use std::fmt::Write as _;
         self.finish().iter().fold(String::with_capacity(64), |mut text, byte| {
@@ -44,7 +43,6 @@ impl Sha256 {
 ///
 /// # Errors
 /// [`crate::Error::Io`].
-#[cfg(feature = "models")]
 pub(crate) fn sha256_of(path: &std::path::Path) -> crate::Result<String> {
     use crate::error::Error;
     use std::io::Read as _;

@@ -50,7 +50,7 @@ fn every_crate_stays_in_its_module() {
         ("boxcar", "index/live.rs"),
         ("memmap2", "index/sealed.rs"),
         ("bytemuck", "index/sealed.rs"),
-        ("tantivy", "index/keyword.rs"),
+        ("tantivy", "index/keyword"),
         ("roaring", "index/mod.rs"),
         ("winnow", "index/filter/parse.rs"),
         ("simsimd", "vector/kernel.rs"),

@@ -121,7 +121,7 @@ fn encoder(models: &Models) -> Finding {
 }
 
 fn database(global: &Global) -> Finding {
-    match global.database() {
+    match global.database_to_look() {
         Ok(database) => Finding {
             what: "database",
             well: true,

@@ -23,7 +23,7 @@ pub(super) struct RemoveArguments {
 }
 
 pub(super) fn get(global: &Global, arguments: &GetArguments, out: &Out) -> Result<Status> {
-    let collection = global.plain_collection()?;
+    let collection = global.plain_collection_to_look()?;
     let document = collection.get(&arguments.id)?.ok_or_else(|| not_found(&arguments.id))?;
     if out.json {
         let chunks: Vec<_> = document
@@ -51,7 +51,7 @@ pub(super) fn get(global: &Global, arguments: &GetArguments, out: &Out) -> Resul
 }
 
 pub(super) fn list(global: &Global, out: &Out) -> Result<Status> {
-    let collection = global.plain_collection()?;
+    let collection = global.plain_collection_to_look()?;
     let mut status = Status::Done;
     for info in collection.documents() {
         match info {

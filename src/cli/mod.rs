@@ -2,6 +2,8 @@
 //!
 //! Data goes to standard output and nothing else does; progress and remarks go to standard error.
 
+mod backup;
+mod compact;
 mod doctor;
 mod documents;
 mod eval;
@@ -58,6 +60,12 @@ enum Command {
     Eval(eval::Arguments),
     /// Check the database for damage
     Verify(verify::Arguments),
+    /// Copy the database to a new folder, beside whoever is using it
+    Backup(backup::BackupArguments),
+    /// Make the database anew from a backup
+    Restore(backup::RestoreArguments),
+    /// Give back the room of what was removed, and leave no trace of it
+    Compact,
     /// List, fetch and describe models
     #[command(subcommand)]
     Models(models::Command),
@@ -126,6 +134,9 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Stats => stats::run(global, out),
         Command::Eval(arguments) => eval::run(global, &arguments, out),
         Command::Verify(arguments) => verify::run(global, &arguments, out),
+        Command::Backup(arguments) => backup::backup(global, &arguments, out),
+        Command::Restore(arguments) => backup::restore(global, &arguments, out),
+        Command::Compact => compact::run(global, out),
         Command::Models(command) => models::run(global, &command, out),
         Command::Doctor => doctor::run(global, out),
         Command::Completions { shell } => {

@@ -49,15 +49,26 @@ impl Global {
         Database::open_existing(&self.db)
     }
 
+    /// The database to look into, beside whoever may be writing.
+    pub(super) fn database_to_look(&self) -> Result<Database> {
+        Database::open_to_look(&self.db)
+    }
+
     /// The collection, which must be there, without an encoder.
     pub(super) fn plain_collection(&self) -> Result<Collection> {
         self.database()?.existing_collection(&self.collection, &CollectionOptions::default())
     }
 
+    /// The same to look into.
+    pub(super) fn plain_collection_to_look(&self) -> Result<Collection> {
+        self.database_to_look()?
+            .existing_collection(&self.collection, &CollectionOptions::default())
+    }
+
     /// The collection, which must be there, with the encoder that made its vectors. The encoder is
     /// loaded when it is first needed.
     pub(super) fn collection(&self) -> Result<Collection> {
-        let database = self.database()?;
+        let database = self.database_to_look()?;
         let options = match self.stored(&database)? {
             Some(stored) => match stored.fingerprint {
                 Some(fingerprint) => {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use serde_json::json;
 
 pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
-    let database = global.database()?;
+    let database = global.database_to_look()?;
     let collections = database.collections()?;
     let disk = database.disk_bytes()?;
     if out.json {

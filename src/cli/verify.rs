@@ -37,7 +37,7 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
 }
 
 fn check(global: &Global, full: bool, out: Out) -> Result<Vec<String>> {
-    let database = global.database()?;
+    let database = global.database_to_look()?;
     let mut damage = database.verify();
     if full {
         for info in database.collections()? {

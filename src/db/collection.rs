@@ -103,6 +103,7 @@ impl Inner {
         if let Some(index) = self.vectors.get() {
             return Ok(index);
         }
+        let _turn = self.store.turn()?;
         let record = self.record();
         let (index, notice) = VectorIndex::open(
             &self.folder("vectors", &record),
@@ -145,6 +146,7 @@ impl Inner {
         if let Some(index) = self.keywords.get() {
             return Ok(index);
         }
+        let _turn = self.store.turn()?;
         let record = self.record();
         let (index, notice) = KeywordIndex::open(
             &self.folder("keywords", &record),
@@ -310,9 +312,27 @@ impl Inner {
         if let Some(index) = self.vectors.get() {
             let generation = self.record().generation;
             if index.generation() != Some(generation) {
+                let _turn = self.store.turn()?;
                 index.save(generation)?;
             }
         }
+        Ok(())
+    }
+
+    /// Rewrites what of the index files holds anything that is gone.
+    pub(super) fn compact_indexes(&self) -> Result<()> {
+        let vectors = self.vectors()?;
+        #[cfg(feature = "keyword")]
+        let keywords = self.keywords()?;
+        let _writer = self.writer();
+        let _turn = self.store.turn()?;
+        if self.store.is_copy() || self.failed.load(Ordering::SeqCst) {
+            // The store says why.
+            return Ok(());
+        }
+        vectors.compact(self.record().generation)?;
+        #[cfg(feature = "keyword")]
+        keywords.compact()?;
         Ok(())
     }
 }
@@ -320,7 +340,9 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // Best effort: without it the next open brings the index up to date from the store.
-        let _ = self.save_indexes();
+        if !self.store.is_copy() {
+            let _ = self.save_indexes();
+        }
     }
 }
 

@@ -5,14 +5,14 @@ use super::options::CollectionOptions;
 use crate::encode::Fingerprint;
 use crate::error::{Error, Result};
 use crate::store::records::CollectionRecord;
-use crate::store::{Batch, Kind, Store, keys};
+use crate::store::{self, Access, Batch, Kind, Store, keys};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An open database folder. One process at a time has it open; within the process it is shared by
-/// threads, and so are its collections.
+/// An open database folder. One process at a time has it open for writing; within the process it is
+/// shared by threads, and so are its collections. For others see [`Database::open_read_only`].
 pub struct Database {
     store: Arc<Store>,
     /// Kept as long as the database, so that a collection's indexes are opened once.
@@ -55,7 +55,7 @@ impl Database {
     /// [`Error::NewerFormat`] for what cannot be trusted or read, [`Error::Parameter`] for a folder
     /// with other files in it.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
-        Self::with(folder.as_ref(), true)
+        Self::with(folder.as_ref(), Access::Create)
     }
 
     /// Opens the database in `folder`, which must be there.
@@ -63,12 +63,71 @@ impl Database {
     /// # Errors
     /// [`Error::NotFound`], and those of [`Database::open`].
     pub fn open_existing(folder: impl AsRef<Path>) -> Result<Self> {
-        Self::with(folder.as_ref(), false)
+        Self::with(folder.as_ref(), Access::Existing)
     }
 
-    fn with(folder: &Path, create: bool) -> Result<Self> {
-        let store = Arc::new(Store::open(folder, create)?);
+    /// Opens the database in `folder` for reading, as of its last commit, whoever else has it open:
+    /// any number of readers beside one writer. What is committed later is not seen. The reader has
+    /// a copy of the store files to itself, shared with the original where the file system can do
+    /// that; it is removed with the reader.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Corrupted`], [`Error::Io`] where there is no room for the copy.
+    /// Every change is refused with [`Error::ReadOnly`].
+    pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::with(folder.as_ref(), Access::Copy)
+    }
+
+    /// For a short visit: the files themselves where nobody has them open, else a copy.
+    ///
+    /// # Errors
+    /// Those of [`Database::open_existing`] and [`Database::open_read_only`].
+    pub fn open_to_look(folder: impl AsRef<Path>) -> Result<Self> {
+        match Self::with(folder.as_ref(), Access::Now) {
+            Err(Error::Locked { .. }) => Self::open_read_only(folder),
+            opened => opened,
+        }
+    }
+
+    fn with(folder: &Path, access: Access) -> Result<Self> {
+        let store = Arc::new(Store::open(folder, access)?);
         Ok(Self { store, open: Mutex::default() })
+    }
+
+    /// Copies the database in `folder`, as of its last commit, to the new folder `to`, with the
+    /// sha256 of every file. Whoever has it open goes on, in this process or another; a commit waits
+    /// while files are copied. Returns the number of bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no database, [`Error::Parameter`] where `to` is there
+    /// already, [`Error::Io`]. What was copied so far is removed then.
+    pub fn backup(folder: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<u64> {
+        store::backup(folder.as_ref(), to.as_ref())
+    }
+
+    /// Makes the new database `folder` from a backup, after checking every file and every record.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where `from` is no backup, [`Error::Corrupted`] naming what is not as it
+    /// was backed up, [`Error::Parameter`] where `folder` is there already, [`Error::Io`]. Nothing
+    /// is left of `folder` then.
+    pub fn restore(from: impl AsRef<Path>, folder: impl AsRef<Path>) -> Result<()> {
+        store::restore(from.as_ref(), folder.as_ref())
+    }
+
+    /// Gives back the room of what was removed or replaced: after this nothing of it is left in
+    /// any file of the database. Searches go on meanwhile, commits wait. A crash leaves the database
+    /// as it was before or after.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] where something cannot be read back, with nothing changed.
+    pub fn compact(&self) -> Result<()> {
+        for info in self.collections()? {
+            let collection = self.existing_collection(&info.name, &CollectionOptions::default())?;
+            collection.inner.compact_indexes()?;
+        }
+        let turn = self.store.turn()?;
+        self.store.compact(&turn)
     }
 
     /// All collections, by name.
@@ -134,7 +193,8 @@ impl Database {
         Inner::check_index_settings(&record)?;
         let mut batch = Batch::default();
         batch.put_record(keys::collection(name), Kind::Collection, &record)?;
-        self.store.commit(batch)?;
+        let turn = self.store.turn()?;
+        self.store.commit(batch, &turn)?;
         Ok(record)
     }
 

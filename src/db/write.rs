@@ -234,6 +234,9 @@ impl Inner {
         #[cfg(feature = "keyword")]
         let keywords = self.keywords()?;
         let _writer = self.writer();
+        if self.store.is_copy() {
+            return Err(Error::ReadOnly { path: self.store.folder().to_path_buf() });
+        }
         if self.failed.load(Ordering::SeqCst) {
             return Err(Error::corrupted(
                 self.store.folder().display().to_string(),
@@ -266,6 +269,7 @@ impl Inner {
         for item in kept {
             change.put(item)?;
         }
+        let turn = self.store.turn()?;
         change.record.generation = self.store.generation() + 1;
         let name = keys::collection(&change.record.name);
         change.batch.put_record(name, Kind::Collection, &change.record)?;
@@ -283,7 +287,7 @@ impl Inner {
                     .collect();
                 keywords.apply(&entries, &Bitmap::new(), change.record.generation)?;
             }
-            self.store.commit(change.batch)
+            self.store.commit(change.batch, &turn)
         });
         let generation = match written {
             Ok(generation) => generation,

@@ -3,8 +3,11 @@
 //! One tantivy index per collection. Each of its commits carries the generation that it brings the
 //! index to, so that a stale one is noticed at open.
 
+mod files;
+
 use super::{Bitmap, Stamp};
 use crate::error::{Error, Result};
+use files::SummedFiles;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -12,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use tantivy::collector::{FilterCollector, TopDocs};
+use tantivy::directory::MmapDirectory;
 use tantivy::query::{BooleanQuery, Occur, PhraseQuery, Query, TermQuery};
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions,
@@ -21,7 +25,8 @@ use tantivy::tokenizer::{
     Stemmer, StopWordFilter, TextAnalyzer, TokenStream as _,
 };
 use tantivy::{
-    Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
+    Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Searcher, TantivyDocument,
+    TantivyError, Term,
 };
 
 const VERSION: u32 = 1;
@@ -160,7 +165,10 @@ impl KeywordIndex {
             generation: 0,
         };
         if folder.join("meta.json").exists() {
-            match Self::existing(folder, language, &wanted) {
+            // Files that are damaged in a way that no checksum covers can make tantivy panic.
+            let opened = std::panic::catch_unwind(|| Self::existing(folder, language, &wanted))
+                .unwrap_or_else(|_| Err("it cannot be read".to_owned()));
+            match opened {
                 Ok(index) => return Ok((index, None)),
                 Err(reason) => {
                     let index = Self::create(folder, language, wanted)?;
@@ -172,7 +180,13 @@ impl KeywordIndex {
     }
 
     fn existing(folder: &Path, language: Language, wanted: &Payload) -> Result<Self, String> {
-        let index = Index::open_in_dir(folder).map_err(|e| e.to_string())?;
+        let files = SummedFiles(MmapDirectory::open(folder).map_err(|e| e.to_string())?);
+        let index = Index::open(files).map_err(|e| e.to_string())?;
+        // tantivy trusts its files when it searches, so they are looked through now.
+        let damaged = index.validate_checksum().map_err(|e| e.to_string())?;
+        if let Some(file) = damaged.iter().next() {
+            return Err(format!("{} is damaged", file.display()));
+        }
         if index.schema() != schema() {
             return Err("it has another layout".to_owned());
         }
@@ -196,7 +210,10 @@ impl KeywordIndex {
             _ => {}
         }
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let index = Index::create_in_dir(folder, schema()).map_err(|e| translate(folder, e))?;
+        let files = MmapDirectory::open(folder).map_err(|e| translate(folder, e.into()))?;
+        let settings = IndexSettings::default();
+        let index = Index::create(SummedFiles(files), schema(), settings)
+            .map_err(|e| translate(folder, e))?;
         Self::with(folder, index, language, payload).map_err(|e| translate(folder, e))
     }
 
@@ -240,6 +257,15 @@ impl KeywordIndex {
         Ok(ids)
     }
 
+    /// The writer, made by the first who needs it.
+    fn writer_in<'a>(&self, slot: &'a mut Option<IndexWriter>) -> Result<&'a mut IndexWriter> {
+        if let Some(writer) = slot {
+            return Ok(writer);
+        }
+        let made = self.index.writer_with_num_threads(1, WRITER_BYTES);
+        Ok(slot.insert(made.map_err(|e| self.translate(e))?))
+    }
+
     /// Removes and adds, in one commit that brings the index to `generation` (0: to be compared with
     /// the store at the next open). Searches see the change when this returns.
     pub(crate) fn apply(
@@ -249,11 +275,7 @@ impl KeywordIndex {
         generation: u64,
     ) -> Result<()> {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            let made = self.index.writer_with_num_threads(1, WRITER_BYTES);
-            *slot = Some(made.map_err(|e| self.translate(e))?);
-        }
-        let Some(writer) = slot.as_mut() else { return Ok(()) };
+        let writer = self.writer_in(&mut slot)?;
         let mut payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner).clone();
         payload.generation = generation;
         let mut change = || {
@@ -285,6 +307,21 @@ impl KeywordIndex {
                 Err(self.translate(error))
             }
         }
+    }
+
+    /// Merges all segments into one, so that no file holds an entry that is gone.
+    pub(crate) fn compact(&self) -> Result<()> {
+        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer_in(&mut slot)?;
+        let mut merge = || {
+            let segments = self.index.searchable_segment_ids()?;
+            if !segments.is_empty() {
+                writer.merge(&segments).wait()?;
+            }
+            self.reader.reload()?;
+            writer.garbage_collect_files().wait().map(drop)
+        };
+        merge().map_err(|e| self.translate(e))
     }
 
     /// The best `top_k` chunks that are `allowed`, by BM25 over all words of `query`; parts in double

@@ -177,6 +177,15 @@ impl VectorIndex {
     /// Writes the live segment and the points that are gone to files, as of `generation`. Searches
     /// go on; insertions wait.
     pub(crate) fn save(&self, generation: u64) -> Result<()> {
+        self.save_with(generation, MAX_DEAD)
+    }
+
+    /// The same, and no file holds a point that is gone afterwards.
+    pub(crate) fn compact(&self, generation: u64) -> Result<()> {
+        self.save_with(generation, 0.0)
+    }
+
+    fn save_with(&self, generation: u64, max_dead: f64) -> Result<()> {
         let mut state = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let dead = self.dead();
         let mut next = state.clone();
@@ -186,7 +195,7 @@ impl VectorIndex {
             parts.sealed.push(sealed);
             parts.live = Arc::new(Live::new(self.params));
         }
-        self.merge(&mut parts, &dead, &mut next)?;
+        self.merge(&mut parts, &dead, max_dead, &mut next)?;
         let mut present = Bitmap::new();
         for sealed in &parts.sealed {
             present.extend(sealed.ids().iter().copied());
@@ -217,9 +226,15 @@ impl VectorIndex {
 
     /// Rebuilds segments of which too much is gone, and, where there are too many, the smaller half
     /// into one.
-    fn merge(&self, parts: &mut Parts, dead: &Bitmap, state: &mut State) -> Result<()> {
+    fn merge(
+        &self,
+        parts: &mut Parts,
+        dead: &Bitmap,
+        max_dead: f64,
+        state: &mut State,
+    ) -> Result<()> {
         let alive = |s: &Sealed| s.ids().iter().filter(|id| !dead.contains(**id)).count();
-        let sparse = |s: &Sealed| (alive(s) as f64) < (1.0 - MAX_DEAD) * s.len() as f64;
+        let sparse = |s: &Sealed| (alive(s) as f64) < (1.0 - max_dead) * s.len() as f64;
         let mut chosen: Vec<Arc<Sealed>> =
             parts.sealed.iter().filter(|s| sparse(s)).cloned().collect();
         parts.sealed.retain(|s| !sparse(s));

@@ -36,6 +36,7 @@ pub(crate) enum Kind {
     Vector = 6,
     Name = 7,
     Hash = 8,
+    Ledger = 9,
 }
 
 /// Wraps `payload` in a frame that belongs to `key`.

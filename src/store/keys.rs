@@ -10,6 +10,7 @@
 //! | `k` collection, chunk | chunk: document, span, heading path |
 //! | `v` collection, chunk | vector, f32 little-endian |
 //! | `h` collection, hash of the embedded text | chunk that holds its vector |
+//! | `b` group of keys | ledger: how many records the group has, and their digest |
 
 pub(crate) const HEAD: &[u8] = b"H";
 pub(crate) const COLLECTION: u8 = b'c';
@@ -19,6 +20,7 @@ pub(crate) const NAME: u8 = b'n';
 pub(crate) const CHUNK: u8 = b'k';
 pub(crate) const VECTOR: u8 = b'v';
 pub(crate) const HASH: u8 = b'h';
+pub(crate) const LEDGER: u8 = b'b';
 
 pub(crate) fn collection(name: &str) -> Vec<u8> {
     [&[COLLECTION], name.as_bytes()].concat()

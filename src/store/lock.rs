@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A holder that is just closing needs a moment.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -19,7 +19,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Takes the lock of the database in `folder`.
-    pub(super) fn take(folder: &Path) -> Result<Self> {
+    pub(super) fn take(folder: &Path, patience: Duration) -> Result<Self> {
         let path = folder.join("LOCK");
         let mut file = OpenOptions::new()
             .read(true)
@@ -28,7 +28,7 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(Error::io("open", &path))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
@@ -75,10 +75,10 @@ mod tests {
     #[test]
     fn the_second_taker_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
-        let held = Lock::take(folder.path()).unwrap();
-        let message = Lock::take(folder.path()).unwrap_err().to_string();
+        let held = Lock::take(folder.path(), PATIENCE).unwrap();
+        let message = Lock::take(folder.path(), PATIENCE).unwrap_err().to_string();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
         drop(held);
-        Lock::take(folder.path()).unwrap();
+        Lock::take(folder.path(), PATIENCE).unwrap();
     }
 }

@@ -13,7 +13,8 @@
 //!     24     8  generation
 //!     32     8  records
 //!     40     8  digest
-//!     48     8  checksum: xxh3-64 of bytes 0..48
+//!     48     8  number of the store folder
+//!     56     8  checksum: xxh3-64 of bytes 0..56
 //! ```
 
 use super::records::Head;
@@ -25,8 +26,11 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 4] = *b"VDBM";
 const VERSION: u32 = 1;
+/// Number of a new database's store folder.
+pub(super) const FIRST_STORE: u64 = 1;
 const SLOT_BYTES: u64 = 4096;
-const USED: usize = 56;
+const USED: usize = 64;
+const SUMMED: usize = 56;
 
 #[derive(Debug)]
 pub(super) struct Manifest {
@@ -34,6 +38,8 @@ pub(super) struct Manifest {
     path: PathBuf,
     pub(super) database: [u8; 16],
     pub(super) head: Head,
+    /// Number of the folder that holds the records; another one after each compaction.
+    pub(super) store: u64,
     /// One of the two slots did not check; the other may be one generation behind.
     pub(super) one_slot: bool,
 }
@@ -53,10 +59,11 @@ impl Manifest {
             path: path.to_path_buf(),
             database,
             head: Head::default(),
+            store: FIRST_STORE,
             one_slot: false,
         };
-        manifest.write_slot(1, Head::default())?;
-        manifest.write_slot(0, Head::default())?;
+        manifest.write_slot(1, Head::default(), FIRST_STORE)?;
+        manifest.write_slot(0, Head::default(), FIRST_STORE)?;
         Ok(manifest)
     }
 
@@ -72,7 +79,7 @@ impl Manifest {
             .read_to_end(&mut bytes)
             .map_err(Error::io("read", path))?;
         #[expect(clippy::cast_possible_truncation, reason = "4096")]
-        let slots: Vec<Result<([u8; 16], Head)>> =
+        let slots: Vec<Result<Slot>> =
             bytes.chunks(SLOT_BYTES as usize).map(|slot| parse(slot, path)).collect();
         if let Some(newer) = slots.iter().find_map(|s| match s {
             Err(Error::NewerFormat { found, .. }) => Some(*found),
@@ -85,29 +92,37 @@ impl Manifest {
             });
         }
         let whole = slots.iter().filter(|s| s.is_ok()).count();
-        let newest = slots.into_iter().flatten().max_by_key(|(_, head)| head.generation);
-        let Some((database, head)) = newest else {
+        let newest = slots.into_iter().flatten().max_by_key(|slot| slot.head.generation);
+        let Some(Slot { database, head, store }) = newest else {
             return Err(Error::corrupted(
                 path.display().to_string(),
                 "neither of its two slots is whole",
             ));
         };
-        Ok(Self { file, path: path.to_path_buf(), database, head, one_slot: whole < 2 })
+        Ok(Self { file, path: path.to_path_buf(), database, head, store, one_slot: whole < 2 })
     }
 
     /// Acknowledges `head`: returns once the slot is on the disk.
     pub(super) fn write(&mut self, head: Head) -> Result<()> {
-        self.write_slot(head.generation % 2, head)?;
+        self.write_slot(head.generation % 2, head, self.store)?;
         self.head = head;
         Ok(())
     }
 
-    fn write_slot(&mut self, slot: u64, head: Head) -> Result<()> {
+    /// Acknowledges `head` in another store folder. Both slots name it in the end, so that the old
+    /// folder can go.
+    pub(super) fn switch(&mut self, head: Head, store: u64) -> Result<()> {
+        self.write_slot(head.generation % 2, head, store)?;
+        (self.head, self.store) = (head, store);
+        self.write_slot((head.generation + 1) % 2, head, store)
+    }
+
+    fn write_slot(&mut self, slot: u64, head: Head, store: u64) -> Result<()> {
         let mut bytes = Vec::with_capacity(USED);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.database);
-        for number in [head.generation, head.records, head.digest] {
+        for number in [head.generation, head.records, head.digest, store] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         let sum = checksum([&*bytes]);
@@ -120,7 +135,14 @@ impl Manifest {
     }
 }
 
-fn parse(slot: &[u8], path: &Path) -> Result<([u8; 16], Head)> {
+/// What a slot holds.
+struct Slot {
+    database: [u8; 16],
+    head: Head,
+    store: u64,
+}
+
+fn parse(slot: &[u8], path: &Path) -> Result<Slot> {
     let damaged = |detail: &str| Error::corrupted(path.display().to_string(), detail);
     let Some((used, _)) = slot.split_first_chunk::<USED>() else {
         return Err(damaged("a slot is cut short"));
@@ -128,12 +150,12 @@ fn parse(slot: &[u8], path: &Path) -> Result<([u8; 16], Head)> {
     if used[..4] != MAGIC {
         return Err(damaged("a slot does not begin with its magic"));
     }
-    let mut numbers = [0u64; 4];
+    let mut numbers = [0u64; 5];
     for (number, bytes) in numbers.iter_mut().zip(used[24..].as_chunks::<8>().0) {
         *number = u64::from_le_bytes(*bytes);
     }
-    let [generation, records, digest, sum] = numbers;
-    if sum != checksum([&used[..48]]) {
+    let [generation, records, digest, store, sum] = numbers;
+    if sum != checksum([&used[..SUMMED]]) {
         return Err(damaged("a slot's checksum does not match"));
     }
     let version = u32::from_le_bytes([used[4], used[5], used[6], used[7]]);
@@ -146,7 +168,7 @@ fn parse(slot: &[u8], path: &Path) -> Result<([u8; 16], Head)> {
     }
     let mut database = [0; 16];
     database.copy_from_slice(&used[8..24]);
-    Ok((database, Head { generation, records, digest }))
+    Ok(Slot { database, head: Head { generation, records, digest }, store })
 }
 
 #[cfg(test)]

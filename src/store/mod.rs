@@ -1,32 +1,48 @@
 //! The store: documents, chunks and embeddings, and the promise that what was acknowledged stays.
 //!
 //! A commit is one [`Batch`]: applied to sled as one unit, synced by us, then acknowledged in the
-//! manifest. Every record is a checksummed frame; the head record and the manifest both hold the
-//! generation, the number of records and the sum of their digests, so that a storage engine that
-//! silently goes back in time is found out at open, and a single lost or stale record by a full
-//! [`Store::verify`].
+//! manifest. Every record is a checksummed frame; head record and manifest both hold the generation,
+//! the number of records and the sum of their digests, so that a storage engine that silently goes
+//! back in time is found out at open; the ledger breaks that sum down into groups of records, so that
+//! a single lost or stale record is found out by the first read of its group.
 
+mod backup;
 mod codec;
+mod compact;
+mod gate;
 pub(crate) mod keys;
+mod ledger;
 mod lock;
 mod manifest;
 pub(crate) mod records;
+mod snapshot;
 mod tree;
 mod verify;
 
+pub(crate) use backup::{backup, restore};
 pub(crate) use codec::Kind;
+pub(crate) use gate::Turn;
 
 use crate::error::{Error, Result};
 use crate::hash::Sha256;
+use gate::Gate;
+use ledger::{Entry, Ledger, Sum};
 use lock::Lock;
 use manifest::Manifest;
 use records::Head;
 use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+use tempfile::TempDir;
 use tree::{Changes, Tree};
+
+const MANIFEST: &str = "MANIFEST";
+/// Holds the store folders, numbered; one but for the moments of a compaction.
+const RECORDS: &str = "store";
 
 /// Larger values become files of their own inside sled, which leak; so records are split below.
 const PART_BYTES: usize = 48 << 10;
@@ -86,56 +102,103 @@ impl Batch {
     }
 }
 
+/// How a database is to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Made where there is none.
+    Create,
+    /// It must be there. Another process that has it open is waited for, a moment.
+    Existing,
+    /// The same without waiting.
+    Now,
+    /// A copy of the last commit, beside whoever has it open.
+    Copy,
+}
+
 /// An open database folder: the only writer, and any number of readers in this process.
 pub(crate) struct Store {
     folder: PathBuf,
-    tree: Tree,
+    /// Another one after a compaction; whoever still reads the old one keeps it.
+    tree: RwLock<Arc<Tree>>,
+    ledger: RwLock<Ledger>,
     manifest: Mutex<Manifest>,
     /// Set by a failed write or sync: what is on the disk is then unknown until the next open.
     poisoned: AtomicBool,
+    gate: Gate,
     _lock: Lock,
+    /// The folder itself, where it is a copy that goes with this store.
+    copy: Option<TempDir>,
 }
 
 impl Store {
-    /// Opens the database in `folder`; makes one where there is none and `create` is set.
-    pub(crate) fn open(folder: &Path, create: bool) -> Result<Self> {
-        let manifest_path = folder.join("MANIFEST");
-        let store_path = folder.join("store");
-        if !manifest_path.exists() && !store_path.exists() {
-            refuse_unless_free(folder, create)?;
+    /// Opens the database in `folder`.
+    pub(crate) fn open(folder: &Path, access: Access) -> Result<Self> {
+        let is_there = folder.join(MANIFEST).exists() || folder.join(RECORDS).exists();
+        if !is_there {
+            refuse_unless_free(folder, access == Access::Create)?;
             std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
-        let lock = Lock::take(folder)?;
-        if manifest_path.exists() && !store_path.join("db").exists() {
+        let patience = match access {
+            Access::Now => Duration::ZERO,
+            _ => lock::PATIENCE,
+        };
+        if access == Access::Copy {
+            let (copy, lock) = snapshot::for_a_reader(folder)?;
+            let path = copy.path().to_path_buf();
+            return Self::open_locked(&path, lock, Some(copy));
+        }
+        let lock = Lock::take(folder, patience)?;
+        Self::open_locked(folder, lock, None)
+    }
+
+    fn open_locked(folder: &Path, lock: Lock, copy: Option<TempDir>) -> Result<Self> {
+        let gate = Gate::open(folder)?;
+        let turn = gate.enter()?;
+        snapshot::remove_leftovers(folder);
+        let manifest_path = folder.join(MANIFEST);
+        let stores = folder.join(RECORDS);
+        let known =
+            if manifest_path.exists() { Some(Manifest::open(&manifest_path)?) } else { None };
+        let number = known.as_ref().map_or(manifest::FIRST_STORE, |m| m.store);
+        let store_path = stores.join(number.to_string());
+        if known.is_some() && !store_path.join("db").exists() {
             return Err(Error::corrupted(
                 folder.display().to_string(),
-                "the manifest is there and the data file store/db is not",
+                format!("the manifest is there and the data file {RECORDS}/{number}/db is not"),
             ));
         }
-        let tree = Tree::open(&store_path)?;
-        let head = read_head(&tree)?;
-        let manifest = if manifest_path.exists() {
-            Manifest::open(&manifest_path)?
-        } else if head.generation == 0 {
+        let tree = Arc::new(Tree::open(&store_path)?);
+        let (head, ledger) = read_sums(&tree)?;
+        let manifest = match known {
+            Some(manifest) => manifest,
             // New, or a crash came between the two steps of creating it.
-            tree.sync()?;
-            let manifest = Manifest::create(&manifest_path, new_uuid(folder))?;
-            tree::sync_folder(folder)?;
-            manifest
-        } else {
-            return Err(Error::corrupted(
-                manifest_path.display().to_string(),
-                format!("it is missing beside a store of generation {}", head.generation),
-            ));
+            None if head.generation == 0 => {
+                tree.sync()?;
+                tree::sync_folder(&stores)?;
+                let manifest = Manifest::create(&manifest_path, new_uuid(folder))?;
+                tree::sync_folder(folder)?;
+                manifest
+            }
+            None => {
+                return Err(Error::corrupted(
+                    manifest_path.display().to_string(),
+                    format!("it is missing beside a store of generation {}", head.generation),
+                ));
+            }
         };
+        drop(turn);
         let store = Self {
             folder: folder.to_path_buf(),
-            tree,
+            tree: RwLock::new(tree),
+            ledger: RwLock::new(ledger),
             manifest: Mutex::new(manifest),
             poisoned: AtomicBool::new(false),
+            gate,
             _lock: lock,
+            copy,
         };
         store.reconcile(head)?;
+        compact::remove_others(&stores, number);
         Ok(store)
     }
 
@@ -158,7 +221,10 @@ impl Store {
                     head.generation, head.records, acknowledged.records
                 ),
             )),
-            Some(n) if n <= allowed => manifest.write(head),
+            Some(n) if n <= allowed => {
+                let store = manifest.store;
+                manifest.switch(head, store)
+            }
             _ => Err(Error::corrupted(
                 self.folder.display().to_string(),
                 format!(
@@ -184,13 +250,88 @@ impl Store {
         self.manifest().head.generation
     }
 
+    /// Waits for the turn to change files. Whoever commits or writes an index holds it.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>> {
+        self.gate.enter()
+    }
+
+    /// Whether this is a copy beside another process, which takes no commits.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    fn tree(&self) -> Arc<Tree> {
+        Arc::clone(&self.tree.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ledger(&self) -> RwLockReadGuard<'_, Ledger> {
+        self.ledger.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ledger_mut(&self) -> RwLockWriteGuard<'_, Ledger> {
+        self.ledger.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds `group` up, once, before anything in it is believed.
+    fn trust(&self, group: &[u8]) -> Result<()> {
+        // Held while reading, so that no commit changes what is added up.
+        let ledger = self.ledger();
+        let entry = ledger.get(group);
+        if entry.checked {
+            return Ok(());
+        }
+        let mut found = Sum::default();
+        for item in self.tree().scan(group) {
+            let (key, frame) = item?;
+            found.add(&key, &frame);
+        }
+        drop(ledger);
+        if found != entry.sum {
+            return Err(disagreement(group, entry.sum, found));
+        }
+        self.ledger_mut().mark(group, found);
+        Ok(())
+    }
+
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.trust(ledger::group_of(key))?;
+        self.tree().get(key)
+    }
+
+    /// Keys and frames under `prefix`, in key order; an error for each group that cannot be
+    /// trusted, and the rest.
+    fn read_all<'a>(
+        &'a self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + use<'a> {
+        // A group that is lost as a whole is met by no scan.
+        let unchecked = self.ledger().unchecked(prefix);
+        let damage: Vec<Error> =
+            unchecked.iter().filter_map(|group| self.trust(group).err()).collect();
+        let mut last = Vec::new();
+        let items = self.tree().scan(prefix).map(move |item| {
+            let (key, frame) = item?;
+            let group = ledger::group_of(&key);
+            if group != last.as_slice() {
+                // Told already where the ledger knows it; not where it should not be there at all.
+                if !unchecked.iter().any(|g| g == group) {
+                    self.trust(group)?;
+                }
+                last = group.to_vec();
+            }
+            Ok((key, frame))
+        });
+        damage.into_iter().map(Err).chain(items)
+    }
+
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool> {
-        self.tree.contains(key)
+        self.trust(ledger::group_of(key))?;
+        self.tree().contains(key)
     }
 
     /// The payload under `key`.
     pub(crate) fn get(&self, key: &[u8], kind: Kind) -> Result<Option<Vec<u8>>> {
-        let Some(frame) = self.tree.get(key)? else { return Ok(None) };
+        let Some(frame) = self.read(key)? else { return Ok(None) };
         codec::open(key, kind, &frame).map(|payload| Some(payload.to_vec()))
     }
 
@@ -200,7 +341,7 @@ impl Store {
         key: &[u8],
         kind: Kind,
     ) -> Result<Option<T>> {
-        let Some(frame) = self.tree.get(key)? else { return Ok(None) };
+        let Some(frame) = self.read(key)? else { return Ok(None) };
         codec::decode(key, codec::open(key, kind, &frame)?).map(Some)
     }
 
@@ -268,7 +409,7 @@ impl Store {
         prefix: &[u8],
         kind: Kind,
     ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + use<'a> {
-        self.tree.scan(prefix).map(move |item| {
+        self.read_all(prefix).map(move |item| {
             let (key, frame) = item?;
             let payload = codec::open(&key, kind, &frame)?.to_vec();
             Ok((key, payload))
@@ -295,7 +436,7 @@ impl Store {
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<u32>> + use<'a> {
         let mut last = None;
-        self.tree.scan(prefix).filter_map(move |item| {
+        self.read_all(prefix).filter_map(move |item| {
             let number = match item {
                 Ok((key, _)) => keys::number_of(&key).ok_or_else(|| {
                     Error::corrupted(
@@ -318,7 +459,7 @@ impl Store {
 
     /// Adds the deletion of every part of a split record to `batch`.
     pub(crate) fn delete_split(&self, batch: &mut Batch, base: &[u8]) -> Result<()> {
-        for item in self.tree.scan(base) {
+        for item in self.read_all(base) {
             batch.delete(item?.0);
         }
         Ok(())
@@ -327,36 +468,72 @@ impl Store {
     /// Commits `batch` and returns the new generation once it is durable.
     ///
     /// # Errors
-    /// Whatever fails; from then on nothing is acknowledged until the database is opened again,
-    /// since a failed sync may have dropped pages that a later one would not know of.
-    pub(crate) fn commit(&self, batch: Batch) -> Result<u64> {
+    /// Whatever fails. Once something was written, nothing more is acknowledged until the database
+    /// is opened again, since a failed sync may have dropped pages that a later one would not know of.
+    pub(crate) fn commit(&self, batch: Batch, _turn: &Turn<'_>) -> Result<u64> {
         let mut manifest = self.manifest();
+        self.refuse_unless_writable()?;
+        let tree = self.tree();
+        let mut head = manifest.head;
+        head.generation += 1;
+        let mut changes = batch.changes;
+        let mut sums: BTreeMap<Vec<u8>, Sum> = BTreeMap::new();
+        for (key, frame) in &changes {
+            let group = ledger::group_of(key);
+            if !sums.contains_key(group) {
+                self.trust(group)?;
+                let sum = self.ledger().get(group).sum;
+                head.leave(sum);
+                sums.insert(group.to_vec(), sum);
+            }
+            let Some(sum) = sums.get_mut(group) else { continue };
+            if let Some(old) = tree.get(key)? {
+                sum.subtract(key, &old);
+            }
+            if let Some(new) = frame {
+                sum.add(key, new);
+            }
+        }
+        for (group, sum) in &sums {
+            head.enter(*sum);
+            let key = Ledger::key(group);
+            let frame = (sum.records > 0)
+                .then(|| codec::seal(&key, Kind::Ledger, &sum.to_bytes()))
+                .transpose()?;
+            changes.insert(key, frame);
+        }
+        let frame = codec::seal(keys::HEAD, Kind::Head, &codec::encode(&head)?)?;
+        changes.insert(keys::HEAD.to_vec(), Some(frame));
+        let written = self.apply(&tree, changes, sums).and_then(|()| manifest.write(head));
+        if written.is_err() {
+            self.poisoned.store(true, Ordering::SeqCst);
+        }
+        written.map(|()| head.generation)
+    }
+
+    /// Readers see all of the changes or none, and do not wait for the disk.
+    fn apply(&self, tree: &Tree, changes: Changes, sums: BTreeMap<Vec<u8>, Sum>) -> Result<()> {
+        {
+            let mut ledger = self.ledger_mut();
+            tree.apply(changes)?;
+            for (group, sum) in sums {
+                ledger.set(group, Entry { sum, checked: true });
+            }
+        }
+        tree.sync()
+    }
+
+    fn refuse_unless_writable(&self) -> Result<()> {
+        if self.is_copy() {
+            return Err(Error::ReadOnly { path: self.folder.clone() });
+        }
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(Error::corrupted(
                 self.folder.display().to_string(),
                 "an earlier write failed, so nothing more is accepted; open the database again",
             ));
         }
-        let mut head = manifest.head;
-        head.generation += 1;
-        for (key, frame) in &batch.changes {
-            if let Some(old) = self.tree.get(key)? {
-                head.records -= 1;
-                head.digest = head.digest.wrapping_sub(codec::digest(key, &old));
-            }
-            if let Some(new) = frame {
-                head.records += 1;
-                head.digest = head.digest.wrapping_add(codec::digest(key, new));
-            }
-        }
-        let mut changes = batch.changes;
-        let frame = codec::seal(keys::HEAD, Kind::Head, &codec::encode(&head)?)?;
-        changes.insert(keys::HEAD.to_vec(), Some(frame));
-        let written = self.tree.commit(changes).and_then(|()| manifest.write(head));
-        if written.is_err() {
-            self.poisoned.store(true, Ordering::SeqCst);
-        }
-        written.map(|()| head.generation)
+        Ok(())
     }
 
     fn manifest(&self) -> MutexGuard<'_, Manifest> {
@@ -364,11 +541,36 @@ impl Store {
     }
 }
 
-fn read_head(tree: &Tree) -> Result<Head> {
-    match tree.get(keys::HEAD)? {
-        None => Ok(Head::default()),
-        Some(frame) => codec::decode(keys::HEAD, codec::open(keys::HEAD, Kind::Head, &frame)?),
+/// The head record and the ledger, which must add up to it.
+fn read_sums(tree: &Arc<Tree>) -> Result<(Head, Ledger)> {
+    let head = match tree.get(keys::HEAD)? {
+        None => Head::default(),
+        Some(frame) => codec::decode(keys::HEAD, codec::open(keys::HEAD, Kind::Head, &frame)?)?,
+    };
+    let mut ledger = Ledger::default();
+    for item in tree.scan(&[keys::LEDGER]) {
+        let (key, frame) = item?;
+        ledger.read(&key, codec::open(&key, Kind::Ledger, &frame)?)?;
     }
+    if ledger.agrees_with(head) {
+        return Ok((head, ledger));
+    }
+    Err(Error::corrupted(
+        "the ledger of the store",
+        format!("its groups do not add up to the {} records of the head", head.records),
+    ))
+}
+
+fn disagreement(group: &[u8], wanted: Sum, found: Sum) -> Error {
+    Error::corrupted(
+        format!("the group of records {}", codec::name(group)),
+        format!(
+            "{} were acknowledged and {} are there{}",
+            wanted.records,
+            found.records,
+            if wanted.records == found.records { ", with other contents" } else { "" }
+        ),
+    )
 }
 
 fn split_part(key: &[u8], payload: &[u8]) -> Result<(u16, Vec<u8>)> {
@@ -391,7 +593,9 @@ fn refuse_unless_free(folder: &Path, create: bool) -> Result<()> {
         });
     }
     let foreign = match std::fs::read_dir(folder) {
-        Ok(entries) => entries.flatten().any(|e| e.file_name() != "LOCK"),
+        Ok(entries) => {
+            entries.flatten().any(|e| e.file_name() != "LOCK" && e.file_name() != "GATE")
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
         Err(e) => return Err(Error::io("read", folder)(e)),
     };

@@ -1,5 +1,6 @@
 //! The structured records, as they are encoded.
 
+use super::ledger::Sum;
 use crate::encode::Fingerprint;
 use crate::text::{Heading, Metadata, Origin};
 use serde::{Deserialize, Serialize};
@@ -13,10 +14,24 @@ pub(crate) type ContentHash = [u8; 16];
 pub(crate) struct Head {
     /// Commits so far.
     pub(crate) generation: u64,
-    /// Records, this one left out.
+    /// Records, this one and the ledger left out.
     pub(crate) records: u64,
     /// Sum (wrapping) of the digests of these records.
     pub(crate) digest: u64,
+}
+
+impl Head {
+    /// Leaves out a group that is about to change.
+    pub(super) fn leave(&mut self, group: Sum) {
+        self.records = self.records.wrapping_sub(group.records);
+        self.digest = self.digest.wrapping_sub(group.digest);
+    }
+
+    /// Takes it in again as it is now.
+    pub(super) fn enter(&mut self, group: Sum) {
+        self.records = self.records.wrapping_add(group.records);
+        self.digest = self.digest.wrapping_add(group.digest);
+    }
 }
 
 /// A collection's settings and counters.

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 const CACHE_BYTES: u64 = 32 << 20;
@@ -54,26 +54,34 @@ impl Tree {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let value = self.tree.get(key).map_err(|e| self.translate(e))?;
+        let value = self.calm(|| self.tree.get(key))?;
         Ok(value.map(|v| v.to_vec()))
     }
 
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool> {
-        self.tree.contains_key(key).map_err(|e| self.translate(e))
+        self.calm(|| self.tree.contains_key(key))
     }
 
-    /// Keys and values under `prefix`, in key order.
-    pub(super) fn scan<'a>(
-        &'a self,
+    /// Keys and values under `prefix`, in key order; ends with the first error.
+    pub(super) fn scan(
+        self: &Arc<Self>,
         prefix: &[u8],
-    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + use<'a> {
-        self.tree
-            .scan_prefix(prefix)
-            .map(|item| item.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(|e| self.translate(e)))
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + use<> {
+        let tree = Arc::clone(self);
+        let mut items = tree.tree.scan_prefix(prefix);
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
+            let item = tree.calm(|| items.next().transpose()).transpose()?;
+            failed = item.is_err();
+            Some(item.map(|(k, v)| (k.to_vec(), v.to_vec())))
+        })
     }
 
-    /// Applies all changes as one batch and returns once they are on the disk.
-    pub(super) fn commit(&self, changes: Changes) -> Result<()> {
+    /// Applies all changes as one batch; [`Tree::sync`] makes it durable.
+    pub(super) fn apply(&self, changes: Changes) -> Result<()> {
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
             match value {
@@ -81,13 +89,12 @@ impl Tree {
                 None => batch.remove(key),
             }
         }
-        self.tree.apply_batch(batch).map_err(|e| self.translate(e))?;
-        self.sync()
+        self.calm(|| self.tree.apply_batch(batch))
     }
 
     /// sled's flush, then the fsync that it leaves out: data file, blobs, folders.
     pub(super) fn sync(&self) -> Result<()> {
-        self.db.flush().map_err(|e| self.translate(e))?;
+        self.calm(|| self.db.flush())?;
         self.data.sync_all().map_err(Error::io("sync", self.folder.join("db")))?;
         self.sync_blobs()?;
         sync_folder(&self.folder)
@@ -117,8 +124,15 @@ impl Tree {
         Ok(())
     }
 
-    fn translate(&self, error: sled::Error) -> Error {
-        translate(&self.folder, error)
+    /// Runs one of sled's operations. Damage can make it panic; that, too, is an error.
+    fn calm<T>(&self, run: impl FnOnce() -> std::result::Result<T, sled::Error>) -> Result<T> {
+        match std::panic::catch_unwind(AssertUnwindSafe(run)) {
+            Ok(done) => done.map_err(|e| translate(&self.folder, e)),
+            Err(_) => Err(Error::corrupted(
+                self.folder.display().to_string(),
+                "the storage engine gave up while using it",
+            )),
+        }
     }
 }
 

@@ -1,0 +1,246 @@
+//! Copies, backups, compaction: what a person does to keep data, or to be rid of it.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test or benchmark may fail loudly"
+)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::HashedWords;
+use vdb::{Collection, CollectionOptions, Database, Document, Error};
+
+fn words() -> CollectionOptions {
+    CollectionOptions::encoder(HashedWords::new("words"))
+}
+
+fn open(path: &Path) -> (Database, Collection) {
+    let database = Database::open(path).unwrap();
+    let collection = database.collection("c", &words()).unwrap();
+    (database, collection)
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+fn holding(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+    let mut found = files(folder);
+    found.retain(|file| {
+        let data = std::fs::read(file).unwrap();
+        data.windows(bytes.len()).any(|w| w == bytes)
+    });
+    found
+}
+
+#[test]
+fn readers_see_whole_commits_beside_a_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let (_database, collection) = open(&path);
+    let done = AtomicBool::new(false);
+    // Every commit replaces three documents that say the same number.
+    let commit = |n: usize| {
+        let documents = ["a", "b", "c"].map(|id| Document::new(id, format!("the number is {n}")));
+        collection.add(documents).unwrap();
+    };
+    commit(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut last = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let database = Database::open_read_only(&path).unwrap();
+                    let reader = database.existing_collection("c", &words()).unwrap();
+                    let texts: Vec<String> =
+                        ["a", "b", "c"].map(|id| reader.get(id).unwrap().unwrap().text).into();
+                    assert!(texts.iter().all(|t| *t == texts[0]), "{texts:?}");
+                    let n: usize = texts[0].rsplit(' ').next().unwrap().parse().unwrap();
+                    assert!(n >= last, "{n} after {last}");
+                    last = n;
+                    let hits = reader.query(&format!("number {n}")).run().unwrap();
+                    assert_eq!(hits.len(), 3);
+                    assert!(hits.iter().all(|h| h.text == texts[0]), "{hits:?}");
+                    let refused = reader.add([Document::new("d", "more")]).unwrap_err();
+                    assert!(matches!(refused, Error::ReadOnly { .. }), "{refused}");
+                    assert!(matches!(reader.remove(&["a"]), Err(Error::ReadOnly { .. })));
+                    assert!(matches!(database.compact(), Err(Error::ReadOnly { .. })));
+                    assert_eq!(reader.verify().unwrap(), Vec::<String>::new());
+                }
+            });
+        }
+        (1..60).for_each(commit);
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(collection.verify().unwrap(), Vec::<String>::new());
+    // What readers had to themselves went with them.
+    assert_eq!(files(&path.join("readers")), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_dead_readers_copy_goes_with_the_next_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(open(&path));
+    let alive = Database::open_read_only(&path).unwrap();
+    let dead = path.join("readers/reader-dead");
+    std::fs::create_dir(&dead).unwrap();
+    std::fs::write(dead.join("MANIFEST"), b"left over").unwrap();
+    drop(open(&path));
+    assert!(!dead.exists());
+    assert_eq!(alive.collections().unwrap().len(), 1);
+    assert_eq!(alive.verify(), Vec::<String>::new());
+}
+
+#[test]
+fn a_backup_is_one_generation_and_comes_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let backups = folder.path().join("backups");
+    let (database, collection) = open(&path);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                let ids = ["a", "b", "c"];
+                let texts = ids.map(|id| Document::new(id, format!("the number is {n}")));
+                collection.add(texts).unwrap();
+            }
+        });
+        for n in 0..5 {
+            assert!(Database::backup(&path, backups.join(n.to_string())).unwrap() > 0);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    for n in 0..5 {
+        let restored = folder.path().join(format!("restored{n}"));
+        Database::restore(backups.join(n.to_string()), &restored).unwrap();
+        let (database, collection) = open(&restored);
+        assert_eq!(database.verify(), Vec::<String>::new());
+        assert_eq!(collection.verify().unwrap(), Vec::<String>::new());
+        if let Some(first) = collection.get("a").unwrap() {
+            assert_eq!(collection.get("c").unwrap().unwrap().text, first.text);
+        }
+        // A database like any other.
+        collection.add([Document::new("new", "after the restore")]).unwrap();
+    }
+    drop((collection, database));
+
+    let taken = Database::backup(&path, backups.join("0"));
+    assert!(matches!(taken, Err(Error::Parameter { .. })), "{taken:?}");
+    let taken = Database::restore(backups.join("0"), &path);
+    assert!(matches!(taken, Err(Error::Parameter { .. })), "{taken:?}");
+    let none = Database::restore(&path, folder.path().join("x"));
+    assert!(matches!(none, Err(Error::NotFound { .. })), "{none:?}");
+    let none = Database::backup(folder.path().join("nothing"), folder.path().join("x"));
+    assert!(matches!(none, Err(Error::NotFound { .. })), "{none:?}");
+
+    // Any damage to any file of it is found before anything is made of it.
+    let backup = backups.join("1");
+    for file in files(&backup) {
+        let whole = std::fs::read(&file).unwrap();
+        if whole.is_empty() {
+            continue;
+        }
+        let mut bad = whole.clone();
+        bad[whole.len() / 2] ^= 0x10;
+        std::fs::write(&file, bad).unwrap();
+        let target = folder.path().join("x");
+        let refused = Database::restore(&backup, &target);
+        assert!(refused.is_err(), "{}", file.display());
+        assert!(!target.exists());
+        std::fs::write(&file, whole).unwrap();
+    }
+    Database::restore(&backup, folder.path().join("x")).unwrap();
+}
+
+#[test]
+fn what_was_removed_is_nowhere_after_compaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    // Of length 1 to the bit, so that it is stored as it is.
+    let vector = |i: usize| -> Vec<f32> {
+        // splitmix64 (Steele 2014).
+        let mut x = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5677);
+        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let signs = x ^ x >> 31;
+        (0..64).map(|k| if signs >> k & 1 == 1 { 0.125 } else { -0.125 }).collect()
+    };
+    let bytes = |i: usize| vector(i).iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    // xorshift noise, so that the text cannot be in the files in a shorter form.
+    let text = |i: usize| {
+        let mut x = 88_172_645_463_325_252u64 ^ (i as u64) << 7;
+        let words: Vec<String> = std::iter::repeat_with(|| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            format!("w{:x}", x & 0xffff_ffff)
+        })
+        .take(300)
+        .collect();
+        words.join(" ")
+    };
+    {
+        let database = Database::open(&path).unwrap();
+        let options = CollectionOptions::dimensions(64);
+        let collection = database.collection("c", &options).unwrap();
+        for i in 0..200 {
+            collection.add([Document::new(format!("d{i}"), text(i)).vector(vector(i))]).unwrap();
+        }
+        collection.save_indexes().unwrap();
+    }
+    let needles = |i: usize| {
+        let text = text(i);
+        let word = text.split(' ').nth(150).unwrap().to_owned();
+        [text.as_bytes()[..40].to_vec(), word.into_bytes(), bytes(i)]
+    };
+    for needle in needles(7) {
+        assert!(!holding(&path, &needle).is_empty(), "it must be there to be removed");
+    }
+    let database = Database::open(&path).unwrap();
+    let collection = database.existing_collection("c", &CollectionOptions::default()).unwrap();
+    let gone: Vec<String> = (0..200).filter(|i| i % 2 == 1).map(|i| format!("d{i}")).collect();
+    assert_eq!(collection.remove(&gone).unwrap(), 100);
+    let before = database.disk_bytes().unwrap();
+    database.compact().unwrap();
+    let after = database.disk_bytes().unwrap();
+    for i in (1..200).step_by(2) {
+        for (kind, needle) in ["text", "word", "vector"].iter().zip(needles(i)) {
+            let found = holding(&path, &needle);
+            assert_eq!(found, Vec::<PathBuf>::new(), "{kind} of document {i}");
+        }
+    }
+    assert!(!holding(&path, &needles(8)[0]).is_empty());
+    println!("{before} bytes before, {after} after");
+    assert!(after < before * 7 / 10, "{before} bytes before, {after} after");
+    let hits = collection.query_vector(&vector(8)).top_k(1).run().unwrap();
+    assert_eq!(hits[0].document, "d8");
+    assert_eq!(database.verify(), Vec::<String>::new());
+    assert_eq!(collection.verify().unwrap(), Vec::<String>::new());
+    // And nothing comes back with the next open, or a second time.
+    database.compact().unwrap();
+    drop((collection, database));
+    let database = Database::open(&path).unwrap();
+    let collection = database.existing_collection("c", &CollectionOptions::default()).unwrap();
+    assert_eq!(collection.verify().unwrap(), Vec::<String>::new());
+    assert_eq!(collection.stats().documents, 100);
+    for needle in needles(9) {
+        assert_eq!(holding(&path, &needle), Vec::<PathBuf>::new());
+    }
+}
