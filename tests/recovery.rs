@@ -244,3 +244,21 @@ fn what_was_removed_is_nowhere_after_compaction() {
         assert_eq!(holding(&path, &needle), Vec::<PathBuf>::new());
     }
 }
+
+#[test]
+fn a_compacted_index_goes_on_removing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let (database, collection) = open(&path);
+    for n in 0..120 {
+        let documents = ["a", "b", "c"].map(|id| Document::new(id, format!("the number is {n}")));
+        collection.add(documents).unwrap();
+        if n % 20 == 19 {
+            database.compact().unwrap();
+        }
+        let reader = Database::open_read_only(&path).unwrap();
+        let copy = reader.existing_collection("c", &words()).unwrap();
+        assert_eq!(copy.verify().unwrap(), Vec::<String>::new(), "{n}");
+        assert_eq!(collection.verify().unwrap(), Vec::<String>::new(), "{n}");
+    }
+}

@@ -330,9 +330,14 @@ impl Inner {
             // The store says why.
             return Ok(());
         }
-        vectors.compact(self.record().generation)?;
+        let record = self.record();
+        vectors.compact(record.generation)?;
         #[cfg(feature = "keyword")]
-        keywords.compact()?;
+        {
+            let chunks = self.stored_numbers(keys::CHUNK, &record)?;
+            let texts = chunks.iter().map(|id| Ok((id, self.embedded_text(&record, id)?)));
+            keywords.compact(texts, record.generation)?;
+        }
         Ok(())
     }
 }

@@ -285,7 +285,10 @@ impl Inner {
                     .iter()
                     .map(|(id, _, text)| KeywordEntry { id: *id, text })
                     .collect();
-                keywords.apply(&entries, &Bitmap::new(), change.record.generation)?;
+                // Old entries leave in a commit of their own; a crash before it must be noticed.
+                let whole = change.old.is_empty();
+                let generation = if whole { change.record.generation } else { 0 };
+                keywords.apply(&entries, &Bitmap::new(), generation)?;
             }
             self.store.commit(change.batch, &turn)
         });

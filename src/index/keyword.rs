@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use tantivy::collector::{FilterCollector, TopDocs};
 use tantivy::directory::MmapDirectory;
-use tantivy::query::{BooleanQuery, Occur, PhraseQuery, Query, TermQuery};
+use tantivy::query::{AllQuery, BooleanQuery, Occur, PhraseQuery, Query, TermQuery};
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions,
 };
@@ -283,17 +283,9 @@ impl KeywordIndex {
                 writer.delete_term(Term::from_field_u64(self.id, u64::from(id)));
             }
             for entry in add {
-                let mut document = TantivyDocument::default();
-                document.add_u64(self.id, u64::from(entry.id));
-                document.add_text(self.body, entry.text);
-                writer.add_document(document)?;
+                writer.add_document(self.document(entry))?;
             }
-            let json = serde_json::to_string(&payload)
-                .map_err(|e| TantivyError::InternalError(e.to_string()))?;
-            let mut prepared = writer.prepare_commit()?;
-            prepared.set_payload(&json);
-            prepared.commit()?;
-            self.reader.reload()
+            self.commit(writer, &payload)
         };
         match change() {
             Ok(()) => {
@@ -309,19 +301,54 @@ impl KeywordIndex {
         }
     }
 
-    /// Merges all segments into one, so that no file holds an entry that is gone.
-    pub(crate) fn compact(&self) -> Result<()> {
+    /// Makes the index anew from `entries`, so that no file holds an entry that is gone. Merging
+    /// would do that, too, but estimate how long the texts are that stay, and so change scores.
+    pub(crate) fn compact(
+        &self,
+        entries: impl Iterator<Item = Result<(u32, String)>>,
+        generation: u64,
+    ) -> Result<()> {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = self.writer_in(&mut slot)?;
-        let mut merge = || {
-            let segments = self.index.searchable_segment_ids()?;
-            if !segments.is_empty() {
-                writer.merge(&segments).wait()?;
+        let mut payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        payload.generation = generation;
+        let refill = || {
+            // `delete_all_documents` would set the clock of operations back, and removals that
+            // follow it would be lost.
+            writer.delete_query(Box::new(AllQuery)).map_err(|e| self.translate(e))?;
+            for entry in entries {
+                let (id, text) = entry?;
+                let document = self.document(&KeywordEntry { id, text: &text });
+                writer.add_document(document).map_err(|e| self.translate(e))?;
             }
-            self.reader.reload()?;
-            writer.garbage_collect_files().wait().map(drop)
+            self.commit(writer, &payload).map_err(|e| self.translate(e))?;
+            let collected = writer.garbage_collect_files().wait();
+            collected.map(drop).map_err(|e| self.translate(e))
         };
-        merge().map_err(|e| self.translate(e))
+        let refilled = refill();
+        if refilled.is_ok() {
+            *self.payload.lock().unwrap_or_else(PoisonError::into_inner) = payload;
+        } else {
+            // What was added so far goes with the writer.
+            *slot = None;
+        }
+        refilled
+    }
+
+    fn document(&self, entry: &KeywordEntry<'_>) -> TantivyDocument {
+        let mut document = TantivyDocument::default();
+        document.add_u64(self.id, u64::from(entry.id));
+        document.add_text(self.body, entry.text);
+        document
+    }
+
+    fn commit(&self, writer: &mut IndexWriter, payload: &Payload) -> Result<(), TantivyError> {
+        let json = serde_json::to_string(payload)
+            .map_err(|e| TantivyError::InternalError(e.to_string()))?;
+        let mut prepared = writer.prepare_commit()?;
+        prepared.set_payload(&json);
+        prepared.commit()?;
+        self.reader.reload()
     }
 
     /// The best `top_k` chunks that are `allowed`, by BM25 over all words of `query`; parts in double

@@ -1,0 +1,89 @@
+//! The store's promise, tried the hard way: processes killed, files damaged, many at once.
+//!
+//! Nothing acknowledged is lost, nothing half done is seen, and what is damaged is an error or a
+//! repair, never a wrong answer. The short form runs always; `VDB_LONG=1` is the long one
+//! (docs/testing.md). This program is its own helper: with `VDB_ROLE` set it plays one part.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test or benchmark may fail loudly"
+)]
+
+#[path = "trust/damage.rs"]
+mod damage;
+#[path = "trust/kill.rs"]
+mod kill;
+#[path = "trust/many.rs"]
+mod many;
+mod support;
+#[path = "trust/workload.rs"]
+mod workload;
+
+use libtest_mimic::{Arguments, Trial};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn main() {
+    if let Ok(role) = std::env::var("VDB_ROLE") {
+        let path = PathBuf::from(std::env::var_os("VDB_PATH").unwrap());
+        match role.as_str() {
+            "work" => kill::work(&path),
+            "answer" => damage::answer(&path),
+            "hold" => many::hold(&path),
+            "write" => many::write(&path),
+            "read" => many::read(&path),
+            other => panic!("no role {other}"),
+        }
+        return;
+    }
+    let arguments = Arguments::from_args();
+    let test = |name: &str, run: fn()| {
+        Trial::test(name, move || {
+            run();
+            Ok(())
+        })
+    };
+    let tests = vec![
+        test("killed_at_random_moments", kill::killed_at_random_moments),
+        test("damaged_at_random_places", damage::damaged_at_random_places),
+        test("one_of_twenty_writers_wins", many::one_of_twenty_writers_wins),
+        test("readers_beside_a_writer", many::readers_beside_a_writer),
+        test("a_database_is_a_map", workload::a_database_is_a_map),
+    ];
+    libtest_mimic::run(&arguments, tests).exit();
+}
+
+/// `short`, or `long` with `VDB_LONG=1`.
+fn rounds(short: usize, long: usize) -> usize {
+    if std::env::var_os("VDB_LONG").is_some_and(|v| v == "1") { long } else { short }
+}
+
+/// This program in one of its parts.
+fn role(role: &str, path: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .env("VDB_ROLE", role)
+        .env("VDB_PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// xorshift64 (Marsaglia 2003): the same numbers for the same seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
