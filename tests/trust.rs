@@ -17,10 +17,14 @@
 
 #[path = "trust/damage.rs"]
 mod damage;
+#[path = "trust/faults.rs"]
+mod faults;
 #[path = "trust/kill.rs"]
 mod kill;
 #[path = "trust/many.rs"]
 mod many;
+#[path = "trust/shim.rs"]
+mod shim;
 mod support;
 #[path = "trust/workload.rs"]
 mod workload;
@@ -35,6 +39,7 @@ fn main() {
         match role.as_str() {
             "work" => kill::work(&path),
             "answer" => damage::answer(&path),
+            "fault" => faults::fault(&path),
             "hold" => many::hold(&path),
             "write" => many::write(&path),
             "read" => many::read(&path),
@@ -52,6 +57,8 @@ fn main() {
     let tests = vec![
         test("killed_at_random_moments", kill::killed_at_random_moments),
         test("damaged_at_random_places", damage::damaged_at_random_places),
+        test("every_call_fails_once", faults::every_call_fails_once)
+            .with_ignored_flag(shim::library().is_none()),
         test("one_of_twenty_writers_wins", many::one_of_twenty_writers_wins),
         test("readers_beside_a_writer", many::readers_beside_a_writer),
         test("a_database_is_a_map", workload::a_database_is_a_map),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
@@ -27,8 +28,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 pub(super) struct Tree {
-    db: sled::Db,
-    tree: sled::Tree,
+    /// Dropped with care.
+    sled: ManuallyDrop<(sled::Db, sled::Tree)>,
     folder: PathBuf,
     data: File,
     synced_blobs: Mutex<BTreeSet<OsString>>,
@@ -38,7 +39,7 @@ impl Tree {
     /// Opens or creates the sled database in `folder`, turning its panics and hangs into errors.
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let path = folder.to_path_buf();
-        let (db, tree) = guarded(folder, move || {
+        let sled = guarded(folder, move || {
             let config =
                 sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
             let db = open_when_let_go(&config)?;
@@ -48,18 +49,21 @@ impl Tree {
         let path = folder.join("db");
         let data =
             File::options().read(true).write(true).open(&path).map_err(Error::io("open", &path))?;
-        let opened =
-            Self { db, tree, folder: folder.to_path_buf(), data, synced_blobs: Mutex::default() };
-        Ok(opened)
+        Ok(Self {
+            sled: ManuallyDrop::new(sled),
+            folder: folder.to_path_buf(),
+            data,
+            synced_blobs: Mutex::default(),
+        })
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let value = self.calm(|| self.tree.get(key))?;
+        let value = self.calm(|| self.tree().get(key))?;
         Ok(value.map(|v| v.to_vec()))
     }
 
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool> {
-        self.calm(|| self.tree.contains_key(key))
+        self.calm(|| self.tree().contains_key(key))
     }
 
     /// Keys and values under `prefix`, in key order; ends with the first error.
@@ -68,7 +72,7 @@ impl Tree {
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + use<> {
         let tree = Arc::clone(self);
-        let mut items = tree.tree.scan_prefix(prefix);
+        let mut items = tree.tree().scan_prefix(prefix);
         let mut failed = false;
         std::iter::from_fn(move || {
             if failed {
@@ -89,12 +93,12 @@ impl Tree {
                 None => batch.remove(key),
             }
         }
-        self.calm(|| self.tree.apply_batch(batch))
+        self.calm(|| self.tree().apply_batch(batch))
     }
 
     /// sled's flush, then the fsync that it leaves out: data file, blobs, folders.
     pub(super) fn sync(&self) -> Result<()> {
-        self.calm(|| self.db.flush())?;
+        self.calm(|| self.sled.0.flush())?;
         self.data.sync_all().map_err(Error::io("sync", self.folder.join("db")))?;
         self.sync_blobs()?;
         sync_folder(&self.folder)
@@ -124,16 +128,44 @@ impl Tree {
         Ok(())
     }
 
+    fn tree(&self) -> &sled::Tree {
+        &self.sled.1
+    }
+
     /// Runs one of sled's operations. Damage can make it panic; that, too, is an error.
     fn calm<T>(&self, run: impl FnOnce() -> std::result::Result<T, sled::Error>) -> Result<T> {
         match std::panic::catch_unwind(AssertUnwindSafe(run)) {
             Ok(done) => done.map_err(|e| translate(&self.folder, e)),
-            Err(_) => Err(Error::corrupted(
-                self.folder.display().to_string(),
-                "the storage engine gave up while using it",
-            )),
+            Err(panic) => Err(gave_up(&self.folder, &*panic)),
         }
     }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "sled's drop can panic where the disk is full")]
+        // SAFETY: nothing uses it after this.
+        let sled = unsafe { ManuallyDrop::take(&mut self.sled) };
+        // What sled could not write now was not acknowledged.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(sled)));
+    }
+}
+
+/// sled unwraps some of the system's errors; their words are in the panic.
+fn gave_up(folder: &Path, panic: &(dyn std::any::Any + Send)) -> Error {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given");
+    if words.contains("kind: StorageFull") {
+        let source = std::io::ErrorKind::StorageFull.into();
+        return Error::Io { action: "use", path: folder.to_path_buf(), source };
+    }
+    Error::corrupted(
+        folder.display().to_string(),
+        format!("the storage engine gave up: {}", words.lines().next().unwrap_or_default()),
+    )
 }
 
 fn translate(folder: &Path, error: sled::Error) -> Error {
@@ -182,13 +214,16 @@ fn guarded<T: Send + 'static>(
     let worker = std::thread::Builder::new()
         .name("vdb-open".to_owned())
         .spawn(move || {
-            let _ = send.send(open());
+            let _ = send.send(std::panic::catch_unwind(AssertUnwindSafe(open)));
         })
         .map_err(Error::io("start a thread to open", folder))?;
     match receive.recv_timeout(OPEN_LIMIT) {
         Ok(opened) => {
             let _ = worker.join();
-            opened.map_err(|e| translate(folder, e))
+            match opened {
+                Ok(opened) => opened.map_err(|e| translate(folder, e)),
+                Err(panic) => Err(gave_up(folder, &*panic)),
+            }
         }
         Err(mpsc::RecvTimeoutError::Timeout) => {
             Err(damaged(format!("opening it did not end within {OPEN_LIMIT:?}")))
