@@ -7,7 +7,7 @@ use crate::index::{Bitmap, GRAPH_AT, IndexParams, Stamp, VectorIndex};
 #[cfg(feature = "keyword")]
 use crate::index::{KeywordEntry, KeywordIndex, Language};
 use crate::store::records::{ChunkRecord, CollectionRecord};
-use crate::store::{Kind, Store, keys};
+use crate::store::{INDEX, Kind, Store, keys};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -236,7 +236,7 @@ impl Inner {
     }
 
     fn folder(&self, index: &str, record: &CollectionRecord) -> PathBuf {
-        self.store.folder().join("index").join(record.number.to_string()).join(index)
+        self.store.folder().join(INDEX).join(record.number.to_string()).join(index)
     }
 
     fn stamp(&self, record: &CollectionRecord) -> Stamp {

@@ -44,9 +44,8 @@ pub(crate) fn backup(folder: &Path, to: &Path) -> Result<u64> {
     {
         let gate = Gate::open(folder);
         let _turn = gate.as_ref().ok().map(Gate::enter).transpose()?;
-        for file in snapshot::files(folder)? {
-            snapshot::copy_file(&folder.join(&file), &draft.path().join(&file))?;
-            list.files.push(Entry { path: file, bytes: 0, sha256: String::new() });
+        for path in snapshot::copy(folder, draft.path(), false)? {
+            list.files.push(Entry { path, bytes: 0, sha256: String::new() });
         }
     }
     let mut total = 0;
@@ -81,8 +80,8 @@ pub(crate) fn restore(from: &Path, folder: &Path) -> Result<()> {
                 format!("it lists {}, which is outside", entry.path.display()),
             ));
         }
+        snapshot::copy_file(from, draft.path(), &entry.path, false)?;
         let target = draft.path().join(&entry.path);
-        snapshot::copy_file(&source, &target)?;
         if sha256_of(&target)? != entry.sha256 {
             return Err(Error::corrupted(
                 source.display().to_string(),

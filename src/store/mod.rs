@@ -43,6 +43,8 @@ use tree::{Changes, Tree};
 const MANIFEST: &str = "MANIFEST";
 /// Holds the store folders, numbered; one but for the moments of a compaction.
 const RECORDS: &str = "store";
+/// Holds a folder for each collection's indexes, which belong to other layers.
+pub(crate) const INDEX: &str = "index";
 
 /// Larger values become files of their own inside sled, which leak; so records are split below.
 const PART_BYTES: usize = 48 << 10;

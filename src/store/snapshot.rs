@@ -4,30 +4,40 @@
 //! between two commits. Index files never change once they are written and are linked; of the store
 //! the files are copied (on file systems that can share blocks, that copies nothing either).
 
-use super::MANIFEST;
 use super::gate::Gate;
 use super::lock::Lock;
+use super::{INDEX, MANIFEST, RECORDS};
 use crate::error::{Error, Result};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
 const READERS: &str = "readers";
 
+/// How often a copy of indexes that change meanwhile is begun again.
+const ATTEMPTS: usize = 20;
+
 /// What is no part of the data: locks, other readers' copies, files that were being written.
 fn is_passing(path: &Path) -> bool {
-    let named = |names: &[&str]| names.iter().any(|n| path.file_name().is_some_and(|f| f == *n));
-    named(&["LOCK", "GATE", READERS]) || path.extension().is_some_and(|e| e == "tmp" || e == "lock")
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    [b"LOCK".as_slice(), b"GATE", READERS.as_bytes()].contains(&name)
+        || name.starts_with(b".tmp")
+        || path.extension().is_some_and(|e| e == "tmp" || e == "lock")
 }
 
-/// The files of the database in `folder`, as paths relative to it, in order.
-pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The files under `top` of the database in `folder`, as paths relative to it, in order.
+fn files(folder: &Path, top: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut pending = vec![PathBuf::new()];
+    let mut pending = vec![PathBuf::from(top)];
     while let Some(relative) = pending.pop() {
         let here = folder.join(&relative);
-        for entry in fs::read_dir(&here).map_err(Error::io("read", &here))? {
+        let entries = match fs::read_dir(&here) {
+            Err(e) if e.kind() == ErrorKind::NotFound && relative == Path::new(INDEX) => continue,
+            entries => entries.map_err(Error::io("read", &here))?,
+        };
+        for entry in entries {
             let entry = entry.map_err(Error::io("read", &here))?;
             let path = relative.join(entry.file_name());
             if is_passing(&path) {
@@ -45,12 +55,52 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Copies one file of `files`, making its folder.
-pub(super) fn copy_file(from: &Path, to: &Path) -> Result<()> {
+/// Copies the manifest, the store and the indexes of `folder` into the folder `to`, and returns the
+/// paths of the files. The gate is held. With `link`, index files are linked where that is possible.
+pub(super) fn copy(folder: &Path, to: &Path, link: bool) -> Result<Vec<PathBuf>> {
+    let mut copied = files(folder, RECORDS)?;
+    copied.push(PathBuf::from(MANIFEST));
+    for file in &copied {
+        copy_file(folder, to, file, false)?;
+    }
+    // tantivy merges in the background, gate or no gate, and then removes what it merged. A copy is
+    // whole where the same files were there before and after it.
+    for _ in 0..ATTEMPTS {
+        let index = files(folder, INDEX)?;
+        let done = index.iter().try_for_each(|file| copy_file(folder, to, file, link));
+        match done {
+            Ok(()) if files(folder, INDEX)? == index => {
+                copied.extend(index);
+                return Ok(copied);
+            }
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        forget_indexes(to)?;
+    }
+    // Indexes are caches; without them they are made anew.
+    Ok(copied)
+}
+
+fn forget_indexes(to: &Path) -> Result<()> {
+    let path = to.join(INDEX);
+    match fs::remove_dir_all(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Copies or links one file, making its folder.
+pub(super) fn copy_file(from: &Path, to: &Path, file: &Path, link: bool) -> Result<()> {
+    let (from, to) = (from.join(file), to.join(file));
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
-    fs::copy(from, to).map_err(Error::io("copy", from))?;
+    if link && fs::hard_link(&from, &to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(&from, &to).map_err(Error::io("copy", from))?;
     Ok(())
 }
 
@@ -65,23 +115,14 @@ pub(super) fn for_a_reader(folder: &Path) -> Result<(TempDir, Lock)> {
         .or_else(|_| TempDir::with_prefix("vdb-reader-"))
         .map_err(Error::io("make room for a copy of", folder))?;
     let lock = Lock::take(copy.path(), Duration::ZERO)?;
-    for file in files(folder)? {
-        let (from, to) = (folder.join(&file), copy.path().join(&file));
-        let linked = file.starts_with("index") && {
-            let parent = to.parent().map_or(Ok(()), fs::create_dir_all);
-            parent.and_then(|()| fs::hard_link(&from, &to)).is_ok()
-        };
-        if !linked {
-            copy_file(&from, &to)?;
-        }
-    }
-    if !copy.path().join(MANIFEST).exists() {
+    if !folder.join(MANIFEST).exists() {
         return Err(Error::NotFound {
             what: "database",
             name: folder.display().to_string(),
             hint: "it is just being made; try again".to_owned(),
         });
     }
+    self::copy(folder, copy.path(), true)?;
     Ok((copy, lock))
 }
 

@@ -196,34 +196,21 @@ fn an_interrupted_compaction_leaves_the_old_store_or_the_new_one() {
     let store = Store::open(&path, Access::Create).unwrap();
     put(&store, b"ta", b"one");
     drop(store);
-    let manifest = std::fs::read(path.join("MANIFEST")).unwrap();
-    let old = snapshot::files(&path).unwrap();
     let keep = folder.path().join("keep");
-    for file in &old {
-        snapshot::copy_file(&path.join(file), &keep.join(file)).unwrap();
-    }
+    snapshot::copy(&path, &keep, false).unwrap();
     let store = Store::open(&path, Access::Existing).unwrap();
     let turn = store.turn().unwrap();
     store.compact(&turn).unwrap();
     drop(turn);
     drop(store);
+    let after = folder.path().join("after");
+    snapshot::copy(&path, &after, false).unwrap();
     // Both folders are there, and the manifest is the old one or the new one.
-    for file in old.iter().filter(|f| f.starts_with("store")) {
-        snapshot::copy_file(&keep.join(file), &path.join(file)).unwrap();
-    }
-    let new = std::fs::read(path.join("MANIFEST")).unwrap();
-    let (from, to) = (path.join("store/2"), folder.path().join("two"));
-    for file in snapshot::files(&from).unwrap() {
-        snapshot::copy_file(&from.join(&file), &to.join(&file)).unwrap();
-    }
-    for (manifest, generation) in [(new, 2), (manifest, 1)] {
-        std::fs::write(path.join("MANIFEST"), manifest).unwrap();
-        for file in snapshot::files(&to).unwrap() {
-            snapshot::copy_file(&to.join(&file), &from.join(&file)).unwrap();
-        }
-        for file in old.iter().filter(|f| f.starts_with("store")) {
-            snapshot::copy_file(&keep.join(file), &path.join(file)).unwrap();
-        }
+    for (manifest, generation) in [(&after, 2), (&keep, 1)] {
+        std::fs::remove_dir_all(&path).unwrap();
+        snapshot::copy(&keep, &path, false).unwrap();
+        snapshot::copy(&after, &path, false).unwrap();
+        snapshot::copy_file(manifest, &path, Path::new(MANIFEST), false).unwrap();
         let store = Store::open(&path, Access::Existing).unwrap();
         assert_eq!(store.generation(), generation);
         assert_eq!(store.get(b"ta", Kind::Text).unwrap().unwrap(), b"one");
