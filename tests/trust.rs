@@ -23,6 +23,9 @@ mod faults;
 mod kill;
 #[path = "trust/many.rs"]
 mod many;
+#[cfg(unix)]
+#[path = "trust/power.rs"]
+mod power;
 #[path = "trust/shim.rs"]
 mod shim;
 mod support;
@@ -41,6 +44,8 @@ fn main() {
             "answer" => damage::answer(&path),
             "fault" => faults::fault(&path),
             "hold" => many::hold(&path),
+            #[cfg(unix)]
+            "power" => power::work(&path),
             "write" => many::write(&path),
             "read" => many::read(&path),
             other => panic!("no role {other}"),
@@ -58,6 +63,9 @@ fn main() {
         test("killed_at_random_moments", kill::killed_at_random_moments),
         test("damaged_at_random_places", damage::damaged_at_random_places),
         test("every_call_fails_once", faults::every_call_fails_once)
+            .with_ignored_flag(shim::library().is_none()),
+        #[cfg(unix)]
+        test("power_cut_at_every_sync", power::power_cut_at_every_sync)
             .with_ignored_flag(shim::library().is_none()),
         test("one_of_twenty_writers_wins", many::one_of_twenty_writers_wins),
         test("readers_beside_a_writer", many::readers_beside_a_writer),

@@ -139,7 +139,7 @@ fn draft_beside(target: &Path) -> Result<(PathBuf, TempDir)> {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
+    tree::create_folder(&parent)?;
     let draft =
         TempDir::with_prefix_in(".vdb-", &parent).map_err(Error::io("write in", &parent))?;
     Ok((parent, draft))

@@ -138,7 +138,7 @@ impl Store {
         let is_there = folder.join(MANIFEST).exists() || folder.join(RECORDS).exists();
         if !is_there {
             refuse_unless_free(folder, access == Access::Create)?;
-            std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            tree::create_folder(folder)?;
         }
         let patience = match access {
             Access::Now => Duration::ZERO,

@@ -42,7 +42,17 @@ impl Tree {
         let sled = guarded(folder, move || {
             let config =
                 sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-            let db = open_when_let_go(&config)?;
+            // sled takes a snapshot that a crash left unfinished for the newest one.
+            remove_files(&path, |name| name.ends_with(".generating"))?;
+            let db = match open_when_let_go(&config) {
+                // Both only save time: without a snapshot sled reads its whole log, and what `conf`
+                // holds is what we ask for. The ledger tells whether anything is missing then.
+                Err(e) if !matches!(e, sled::Error::Io(_)) => {
+                    remove_files(&path, |name| name.starts_with("snap.") || name == "conf")?;
+                    open_when_let_go(&config)?
+                }
+                opened => opened?,
+            };
             let tree = db.open_tree(TREE)?;
             Ok((db, tree))
         })?;
@@ -176,6 +186,17 @@ fn translate(folder: &Path, error: sled::Error) -> Error {
     }
 }
 
+/// Removes the files in `folder` whose names are `unwanted`.
+fn remove_files(folder: &Path, unwanted: impl Fn(&str) -> bool) -> std::io::Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries.flatten() {
+        if unwanted(&entry.file_name().to_string_lossy()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// sled's own lock outlives its drop for as long as one of its threads still has work. We hold the
 /// lock of the database, so whoever has sled's is one of ours that is closing, and is waited for.
 fn open_when_let_go(config: &sled::Config) -> std::result::Result<sled::Db, sled::Error> {
@@ -200,6 +221,20 @@ fn is_lock(error: &std::io::Error) -> bool {
 pub(super) fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {
         File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))?;
+    }
+    Ok(())
+}
+
+/// Makes `folder` and what is missing above it, durably.
+pub(super) fn create_folder(folder: &Path) -> Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|f| !f.exists()).collect();
+    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    for made in missing {
+        match made.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new("."))?,
+            Some(parent) => sync_folder(parent)?,
+            None => {}
+        }
     }
     Ok(())
 }
