@@ -262,3 +262,124 @@ fn a_compacted_index_goes_on_removing() {
         assert_eq!(collection.verify().unwrap(), Vec::<String>::new(), "{n}");
     }
 }
+
+#[test]
+fn an_export_comes_back_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, collection) = open(&folder.path().join("db"));
+    let awkward = [0.1 + 0.2, f64::MIN_POSITIVE, 1.0 / 3.0, -0.0, 9_007_199_254_740_993.0, 1e300];
+    for i in 0..300 {
+        let mut document =
+            Document::new(format!("d{i}"), format!("text \u{1f980} number {i}\n\"q\""))
+                .title(format!("title {}", i % 7))
+                .field("n", i)
+                .field("float", awkward[i as usize % awkward.len()])
+                .field("list", vec![vdb::Value::Null, true.into(), "x".into()]);
+        if i % 10 == 0 {
+            let vector: Vec<f32> = (0..64).map(|k| ((i * 64 + k) as f32).sin()).collect();
+            document = document.vector(vector);
+        }
+        collection.add([document]).unwrap();
+    }
+    let export = |collection: &Collection| {
+        let mut out = Vec::new();
+        assert_eq!(collection.export(&mut out).unwrap(), 300);
+        let text = String::from_utf8(out).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        (first.to_owned(), rest.to_owned())
+    };
+    let (first, rest) = export(&collection);
+    let whole = format!("{first}\n{rest}");
+    let other = Database::open(folder.path().join("other")).unwrap();
+    for name in ["c", "second"] {
+        assert_eq!(other.import(name, "test", &mut whole.as_bytes()).unwrap(), 300);
+        let imported = other.existing_collection(name, &words()).unwrap();
+        // Chunks name their document by its number, which is another one where there was a gap.
+        assert_eq!(export(&imported).1, rest);
+        assert_eq!(imported.verify().unwrap(), Vec::<String>::new());
+        for query in ["number 17", "title 3"] {
+            let answers = |c: &Collection| {
+                let hits = c.query(query).run().unwrap();
+                hits.into_iter().map(|h| (h.document, h.score, h.text)).collect::<Vec<_>>()
+            };
+            assert_eq!(answers(&imported), answers(&collection));
+        }
+        // A second time changes nothing.
+        other.import(name, "test", &mut whole.as_bytes()).unwrap();
+        assert_eq!(imported.stats().documents, 300);
+    }
+    drop(database);
+
+    let import = |text: &str| other.import("third", "bad.jsonl", &mut text.as_bytes());
+    for bad in ["", "{}", "not json", &rest[..200]] {
+        let error = import(bad).unwrap_err();
+        assert!(matches!(error, Error::Parse { line: Some(1), .. }), "{error}");
+    }
+    assert!(other.existing_collection("third", &words()).is_err(), "nothing was made of it");
+    let newer = whole.replacen("\"vdb_export\":1", "\"vdb_export\":9", 1);
+    assert!(matches!(import(&newer), Err(Error::NewerFormat { .. })));
+    let cut = format!("{first}\n{}", &rest[..rest.len() - 9]);
+    let error = import(&cut).unwrap_err();
+    assert!(matches!(error, Error::Parse { line: Some(301), .. }), "{error}");
+    // A line that lies about its vectors or spans changes nothing, and the next is welcome.
+    let line = rest.lines().next().unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+    value["chunks"][0]["vector"][0] = 40.into();
+    assert!(matches!(import(&format!("{first}\n{value}")), Err(Error::Vector { .. })));
+    let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+    value["chunks"][0]["record"]["span"]["end"] = 4_000_000_000u64.into();
+    assert!(matches!(import(&format!("{first}\n{value}")), Err(Error::Parameter { .. })));
+    assert_eq!(import(&whole).unwrap(), 300);
+    let wrong = whole.replacen("\"dimensions\":64", "\"dimensions\":63", 1);
+    assert!(matches!(import(&wrong), Err(Error::Dimensions { .. })), "{:?}", import(&wrong));
+}
+
+#[test]
+fn a_repair_brings_over_what_is_whole_and_names_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let text = |i: usize| format!("text of document {i} {}", "word ".repeat(i % 50));
+    {
+        let (_database, collection) = open(&path);
+        for i in 0..120 {
+            collection.add([Document::new(format!("d{i}"), text(i))]).unwrap();
+        }
+    }
+    let whole = std::fs::read(path.join("store/1/db")).unwrap();
+    let used = whole.iter().rposition(|b| *b != 0).unwrap();
+    let (mut brought, mut rounds, mut unreadable) = (0, 0, 0);
+    for round in 0..30 {
+        let mut bad = whole.clone();
+        let at = (round * 7919 * 31) % used;
+        bad[at..(at + 40).min(used)].fill(0xA5);
+        std::fs::write(path.join("store/1/db"), &bad).unwrap();
+        let before: Vec<Vec<u8>> = files(&path).iter().map(|f| std::fs::read(f).unwrap()).collect();
+        let to = folder.path().join(format!("repaired{round}"));
+        match Database::repair(&path, &to) {
+            Ok(report) => {
+                let (database, collection) = open(&to);
+                assert_eq!(database.verify(), Vec::<String>::new());
+                assert_eq!(collection.verify().unwrap(), Vec::<String>::new());
+                let found: Vec<String> = collection.documents().map(|d| d.unwrap().id).collect();
+                assert_eq!(found.len(), report.documents, "{report:?}");
+                for id in &found {
+                    let number = id[1..].parse().unwrap();
+                    assert_eq!(collection.get(id).unwrap().unwrap().text, text(number));
+                }
+                brought += found.len();
+                rounds += 1;
+            }
+            Err(Error::Corrupted { .. }) => unreadable += 1,
+            Err(error) => panic!("round {round}: {error}"),
+        }
+        let after: Vec<Vec<u8>> = files(&path).iter().map(|f| std::fs::read(f).unwrap()).collect();
+        assert_eq!(before, after, "the damaged database is left as it is");
+    }
+    println!("{brought} documents in {rounds} repairs, {unreadable} times nothing could be read");
+    assert!(rounds > 10 && brought > rounds * 30);
+    std::fs::write(path.join("store/1/db"), &whole).unwrap();
+    // A lost manifest alone costs nothing.
+    std::fs::remove_file(path.join("MANIFEST")).unwrap();
+    let report = Database::repair(&path, folder.path().join("again")).unwrap();
+    assert_eq!((report.documents, report.lost.len()), (120, 0), "{report:?}");
+}

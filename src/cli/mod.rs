@@ -15,8 +15,10 @@ mod output;
 mod progress;
 mod query;
 mod quickstart;
+mod repair;
 mod setup;
 mod stats;
+mod transfer;
 mod verify;
 
 use crate::error::{Error, Result};
@@ -60,6 +62,12 @@ enum Command {
     Eval(eval::Arguments),
     /// Check the database for damage
     Verify(verify::Arguments),
+    /// Bring what is whole of a damaged database over into a new one
+    Repair(repair::Arguments),
+    /// Write a collection as JSONL, vectors included
+    Export(transfer::ExportArguments),
+    /// Read what export wrote
+    Import(transfer::ImportArguments),
     /// Copy the database to a new folder, beside whoever is using it
     Backup(backup::BackupArguments),
     /// Make the database anew from a backup
@@ -134,6 +142,9 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Stats => stats::run(global, out),
         Command::Eval(arguments) => eval::run(global, &arguments, out),
         Command::Verify(arguments) => verify::run(global, &arguments, out),
+        Command::Repair(arguments) => repair::run(global, &arguments, out),
+        Command::Export(arguments) => transfer::export(global, &arguments, out),
+        Command::Import(arguments) => transfer::import(global, &arguments, out),
         Command::Backup(arguments) => backup::backup(global, &arguments, out),
         Command::Restore(arguments) => backup::restore(global, &arguments, out),
         Command::Compact => compact::run(global, out),

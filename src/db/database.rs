@@ -89,7 +89,7 @@ impl Database {
         }
     }
 
-    fn with(folder: &Path, access: Access) -> Result<Self> {
+    pub(super) fn with(folder: &Path, access: Access) -> Result<Self> {
         let store = Arc::new(Store::open(folder, access)?);
         Ok(Self { store, open: Mutex::default() })
     }
@@ -186,23 +186,56 @@ impl Database {
         Ok(Collection { inner: Arc::clone(inner), encoder: options.encoder.clone() })
     }
 
+    /// The collection `name`; where it is not there, one with the settings of `like`.
+    pub(super) fn collection_like(
+        &self,
+        name: &str,
+        like: &CollectionRecord,
+    ) -> Result<Collection> {
+        let key = keys::collection(name);
+        if let Some(there) = self.store.get_record::<CollectionRecord>(&key, Kind::Collection)? {
+            check_same(&there, like)?;
+        } else {
+            super::options::check_name(name)?;
+            super::options::check_dimensions(like.dimensions as usize)?;
+            self.put_collection(CollectionRecord {
+                name: name.to_owned(),
+                next_document: 0,
+                next_chunk: 0,
+                documents: 0,
+                chunks: 0,
+                ..like.clone()
+            })?;
+        }
+        self.existing_collection(name, &CollectionOptions::default())
+    }
+
+    /// The collection records, each for itself.
+    pub(super) fn store_records(&self) -> Vec<Result<CollectionRecord>> {
+        self.store
+            .scan_records(&[keys::COLLECTION], Kind::Collection)
+            .map(|item| item.map(|(_, record)| record))
+            .collect()
+    }
+
     fn create(&self, name: &str, options: &CollectionOptions) -> Result<CollectionRecord> {
-        let taken = self.records()?.iter().map(|r| r.number + 1).max().unwrap_or(0);
-        let mut record = options.record(name, taken)?;
+        self.put_collection(options.record(name)?)
+    }
+
+    /// Stores a new collection under the next free number.
+    fn put_collection(&self, mut record: CollectionRecord) -> Result<CollectionRecord> {
+        record.number = self.records()?.iter().map(|r| r.number + 1).max().unwrap_or(0);
         record.generation = self.store.generation() + 1;
         Inner::check_index_settings(&record)?;
         let mut batch = Batch::default();
-        batch.put_record(keys::collection(name), Kind::Collection, &record)?;
+        batch.put_record(keys::collection(&record.name), Kind::Collection, &record)?;
         let turn = self.store.turn()?;
         self.store.commit(batch, &turn)?;
         Ok(record)
     }
 
     fn records(&self) -> Result<Vec<CollectionRecord>> {
-        self.store
-            .scan_records(&[keys::COLLECTION], Kind::Collection)
-            .map(|item| item.map(|(_, record)| record))
-            .collect()
+        self.store_records().into_iter().collect()
     }
 
     /// Commits acknowledged so far.
@@ -249,6 +282,30 @@ fn check_model(record: &CollectionRecord, options: &CollectionOptions) -> Result
             .as_ref()
             .map_or_else(|| "vectors of the caller's own".to_owned(), ToString::to_string),
         given: given.to_string(),
+    })
+}
+
+/// Vectors of another model, or of other dimensions, do not come into a collection.
+fn check_same(there: &CollectionRecord, other: &CollectionRecord) -> Result<()> {
+    if there.dimensions != other.dimensions {
+        return Err(Error::Dimensions {
+            expected: there.dimensions as usize,
+            found: other.dimensions as usize,
+        });
+    }
+    let named = |record: &CollectionRecord| {
+        record
+            .fingerprint
+            .as_ref()
+            .map_or_else(|| "vectors of the caller's own".to_owned(), ToString::to_string)
+    };
+    if there.fingerprint == other.fingerprint {
+        return Ok(());
+    }
+    Err(Error::ModelMismatch {
+        collection: there.name.clone(),
+        stored: named(there),
+        given: named(other),
     })
 }
 

@@ -10,6 +10,7 @@ mod ingest;
 mod options;
 mod query;
 mod read;
+mod transfer;
 mod verify;
 mod write;
 
@@ -22,3 +23,4 @@ pub use ingest::{IngestEvent, IngestReport};
 pub use options::CollectionOptions;
 pub use query::{Explanation, Hit, Mode, Query};
 pub use read::{DocumentInfo, StoredChunk, StoredDocument};
+pub use transfer::Repaired;

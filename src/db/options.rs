@@ -76,7 +76,7 @@ impl CollectionOptions {
     }
 
     /// The record of a new collection, every setting checked.
-    pub(super) fn record(&self, name: &str, number: u32) -> Result<CollectionRecord> {
+    pub(super) fn record(&self, name: &str) -> Result<CollectionRecord> {
         check_name(name)?;
         let window = self.fingerprint().map(|f| f.window);
         let dimensions = match (self.fingerprint(), self.dimensions) {
@@ -93,12 +93,7 @@ impl CollectionOptions {
                 ));
             }
         };
-        if !(1..=MAX_DIMENSIONS).contains(&dimensions) {
-            return Err(Error::parameter(
-                "dimensions",
-                format!("{dimensions}; from 1 to {MAX_DIMENSIONS} are supported"),
-            ));
-        }
+        check_dimensions(dimensions)?;
         let max_tokens = self.max_tokens.or(window).unwrap_or(WORDS_PER_CHUNK);
         if let Some(window) = window.filter(|w| max_tokens > *w) {
             return Err(Error::parameter(
@@ -122,7 +117,7 @@ impl CollectionOptions {
             u32::try_from(n).map_err(|_| Error::parameter(name, format!("{n} is out of range")))
         };
         Ok(CollectionRecord {
-            number,
+            number: 0,
             name: name.to_owned(),
             dimensions: small("dimensions", dimensions)?,
             fingerprint: self.fingerprint().cloned(),
@@ -140,8 +135,18 @@ impl CollectionOptions {
     }
 }
 
+pub(super) fn check_dimensions(dimensions: usize) -> Result<()> {
+    if (1..=MAX_DIMENSIONS).contains(&dimensions) {
+        return Ok(());
+    }
+    Err(Error::parameter(
+        "dimensions",
+        format!("{dimensions}; from 1 to {MAX_DIMENSIONS} are supported"),
+    ))
+}
+
 /// Names are typed on command lines and stand in messages.
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let fits = !name.is_empty()
         && name.len() <= 64
         && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));

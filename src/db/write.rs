@@ -44,6 +44,19 @@ struct PendingChunk {
 }
 
 impl Pending {
+    /// A document whose chunks and vectors are known.
+    pub(super) fn whole(
+        document: Document,
+        hash: ContentHash,
+        chunks: Vec<(ChunkRecord, Vec<f32>)>,
+    ) -> Self {
+        let chunks = chunks
+            .into_iter()
+            .map(|(record, vector)| PendingChunk { record, vector: Some(vector) })
+            .collect();
+        Self { document, hash, chunks }
+    }
+
     pub(super) fn chunk_count(&self) -> usize {
         self.chunks.len()
     }
@@ -106,12 +119,7 @@ impl Collection {
 
     /// Checks a document, compares it with what is stored and cuts it into chunks.
     pub(super) fn prepare(&self, mut document: Document) -> Result<Prepared> {
-        if document.id.is_empty() || document.id.len() > 4096 {
-            return Err(Error::parameter(
-                "document id",
-                format!("{} bytes; from 1 to 4096 are allowed", document.id.len()),
-            ));
-        }
+        check_id(&document.id)?;
         // A title without a text is all there is to find the document by.
         if document.text.trim().is_empty()
             && document.vector.is_none()
@@ -470,6 +478,13 @@ impl Change {
         self.documents.push((number, record));
         Ok(())
     }
+}
+
+pub(super) fn check_id(id: &str) -> Result<()> {
+    if (1..=4096).contains(&id.len()) {
+        return Ok(());
+    }
+    Err(Error::parameter("document id", format!("{} bytes; from 1 to 4096 are allowed", id.len())))
 }
 
 /// A document with the caller's own vector: one chunk.

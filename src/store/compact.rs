@@ -113,6 +113,12 @@ pub(super) fn remove_others(stores: &Path, number: u64) {
     }
 }
 
+/// The highest number of a store folder.
+pub(super) fn newest(stores: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(stores).ok()?.flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max()
+}
+
 fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),

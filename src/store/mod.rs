@@ -115,6 +115,9 @@ pub(crate) enum Access {
     Now,
     /// A copy of the last commit, beside whoever has it open.
     Copy,
+    /// A copy of a damaged database, of which every record that is whole is read. What it gives may
+    /// be out of date.
+    Salvage,
 }
 
 /// An open database folder: the only writer, and any number of readers in this process.
@@ -126,6 +129,8 @@ pub(crate) struct Store {
     manifest: Mutex<Manifest>,
     /// Set by a failed write or sync: what is on the disk is then unknown until the next open.
     poisoned: AtomicBool,
+    /// Damaged groups are read all the same, for what is whole in them.
+    lenient: bool,
     gate: Gate,
     _lock: Lock,
     /// The folder itself, where it is a copy that goes with this store.
@@ -144,13 +149,40 @@ impl Store {
             Access::Now => Duration::ZERO,
             _ => lock::PATIENCE,
         };
-        if access == Access::Copy {
-            let (copy, lock) = snapshot::for_a_reader(folder)?;
-            let path = copy.path().to_path_buf();
-            return Self::open_locked(&path, lock, Some(copy));
+        match access {
+            Access::Copy | Access::Salvage => {
+                let (copy, lock) = snapshot::for_a_reader(folder)?;
+                let path = copy.path().to_path_buf();
+                let open =
+                    if access == Access::Salvage { Self::salvage } else { Self::open_locked };
+                open(&path, lock, Some(copy))
+            }
+            _ => Self::open_locked(folder, Lock::take(folder, patience)?, None),
         }
-        let lock = Lock::take(folder, patience)?;
-        Self::open_locked(folder, lock, None)
+    }
+
+    /// Opens what there is of the records in `folder`, which is a copy.
+    fn salvage(folder: &Path, lock: Lock, copy: Option<TempDir>) -> Result<Self> {
+        let stores = folder.join(RECORDS);
+        let manifest_path = folder.join(MANIFEST);
+        let number = match Manifest::open(&manifest_path) {
+            Ok(manifest) => manifest.store,
+            // The newest; while a compaction runs there are two.
+            Err(_) => compact::newest(&stores).unwrap_or(manifest::FIRST_STORE),
+        };
+        let tree = Arc::new(Tree::open(&stores.join(number.to_string()))?);
+        let ledger = read_sums(&tree).map(|(_, ledger)| ledger).unwrap_or_default();
+        Ok(Self {
+            gate: Gate::open(folder)?,
+            folder: folder.to_path_buf(),
+            tree: RwLock::new(tree),
+            ledger: RwLock::new(ledger),
+            manifest: Mutex::new(Manifest::create(&manifest_path, new_uuid(folder))?),
+            poisoned: AtomicBool::new(false),
+            lenient: true,
+            _lock: lock,
+            copy,
+        })
     }
 
     fn open_locked(folder: &Path, lock: Lock, copy: Option<TempDir>) -> Result<Self> {
@@ -195,6 +227,7 @@ impl Store {
             ledger: RwLock::new(ledger),
             manifest: Mutex::new(manifest),
             poisoned: AtomicBool::new(false),
+            lenient: false,
             gate,
             _lock: lock,
             copy,
@@ -276,6 +309,15 @@ impl Store {
 
     /// Adds `group` up, once, before anything in it is believed.
     fn trust(&self, group: &[u8]) -> Result<()> {
+        if self.lenient { Ok(()) } else { self.add_up(group) }
+    }
+
+    /// Whether the group that `key` is in is as it was acknowledged.
+    pub(crate) fn is_whole(&self, key: &[u8]) -> bool {
+        self.add_up(ledger::group_of(key)).is_ok()
+    }
+
+    fn add_up(&self, group: &[u8]) -> Result<()> {
         // Held while reading, so that no commit changes what is added up.
         let ledger = self.ledger();
         let entry = ledger.get(group);

@@ -59,7 +59,9 @@ fn files(folder: &Path, top: &str) -> Result<Vec<PathBuf>> {
 /// paths of the files. The gate is held. With `link`, index files are linked where that is possible.
 pub(super) fn copy(folder: &Path, to: &Path, link: bool) -> Result<Vec<PathBuf>> {
     let mut copied = files(folder, RECORDS)?;
-    copied.push(PathBuf::from(MANIFEST));
+    if folder.join(MANIFEST).exists() {
+        copied.push(PathBuf::from(MANIFEST));
+    }
     for file in &copied {
         copy_file(folder, to, file, false)?;
     }
@@ -115,7 +117,7 @@ pub(super) fn for_a_reader(folder: &Path) -> Result<(TempDir, Lock)> {
         .or_else(|_| TempDir::with_prefix("vdb-reader-"))
         .map_err(Error::io("make room for a copy of", folder))?;
     let lock = Lock::take(copy.path(), Duration::ZERO)?;
-    if !folder.join(MANIFEST).exists() {
+    if !folder.join(MANIFEST).exists() && !folder.join(RECORDS).exists() {
         return Err(Error::NotFound {
             what: "database",
             name: folder.display().to_string(),

@@ -1,0 +1,302 @@
+//! Whole documents out of one database and into another: chunks and vectors as they are, nothing cut
+//! or embedded again. Export, import and repair are three uses of it.
+
+use super::collection::{Collection, Inner};
+use super::database::Database;
+use super::options::CollectionOptions;
+use super::write::Pending;
+use crate::error::{Error, Result};
+use crate::store::records::{ChunkRecord, CollectionRecord, ContentHash};
+use crate::store::{Access, Kind, keys};
+use crate::text::Document;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+const VERSION: u32 = 1;
+/// Documents of one commit.
+const BATCH: usize = 256;
+/// A line holds a document with all its vectors; a longer one is no export of ours.
+const MAX_LINE_BYTES: u64 = 8 << 30;
+
+/// A document with all that was made of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Whole {
+    document: Document,
+    hash: ContentHash,
+    chunks: Vec<WholeChunk>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct WholeChunk {
+    record: ChunkRecord,
+    vector: Vec<f32>,
+}
+
+/// The first line of an export.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    vdb_export: u32,
+    collection: CollectionRecord,
+}
+
+/// What a repair brought over and what it could not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repaired {
+    /// Documents that are in the new database, whole.
+    pub documents: usize,
+    /// What was lost, in words, a document or collection each.
+    pub lost: Vec<String>,
+    /// Ids of documents that are whole but stood among damaged records: an older text may have come
+    /// back, or a document that had been removed.
+    pub doubtful: Vec<String>,
+}
+
+impl Inner {
+    fn whole(&self, number: u32) -> Result<Whole> {
+        let record = self.record();
+        let missing = |what: &str| {
+            Error::corrupted(format!("document {number}"), format!("{what} is missing"))
+        };
+        let stored = self.document_record(record.number, number)?;
+        let stored = stored.ok_or_else(|| missing("its record"))?;
+        let named = |error: Error| match error {
+            Error::Corrupted { detail, .. } => {
+                Error::corrupted(format!("document {:?}", stored.id), detail)
+            }
+            other => other,
+        };
+        let base = keys::numbered(keys::TEXT, record.number, number);
+        let bytes = self.store.get_split(&base, Kind::Text).map_err(named)?;
+        let bytes = bytes.filter(|b| b.len() as u64 == stored.text_bytes);
+        let text = bytes.and_then(|b| String::from_utf8(b).ok());
+        let text = text.ok_or_else(|| named(missing("its text")))?;
+        let mut chunks = Vec::with_capacity(stored.chunks.len().min(1 << 16));
+        for chunk in stored.chunks.clone() {
+            let key = keys::numbered(keys::CHUNK, record.number, chunk);
+            let found: Option<ChunkRecord> =
+                self.store.get_record(&key, Kind::Chunk).map_err(named)?;
+            let found = found.filter(|c| c.document == number && text.get(c.bytes()).is_some());
+            let found = found.ok_or_else(|| named(missing("a chunk")))?;
+            let vector = self.vector(&record, chunk).map_err(named)?;
+            chunks.push(WholeChunk { record: found, vector });
+        }
+        // A chunk without tokens is a document with the caller's own vector.
+        let vector = chunks.first().filter(|c| c.record.tokens == 0).map(|c| c.vector.clone());
+        let document = Document {
+            id: stored.id,
+            title: stored.title,
+            text,
+            metadata: stored.metadata,
+            origin: stored.origin,
+            headings: stored.headings,
+            source_code: false,
+            vector,
+        };
+        Ok(Whole { document, hash: stored.hash, chunks })
+    }
+
+    /// Commits whole documents, replacing those with the same ids.
+    fn put_whole(&self, documents: Vec<Whole>) -> Result<()> {
+        let dimensions = self.record().dimensions as usize;
+        let mut pending = Vec::with_capacity(documents.len());
+        for Whole { document, hash, chunks } in documents {
+            super::write::check_id(&document.id)?;
+            for chunk in &chunks {
+                if chunk.vector.len() != dimensions {
+                    let found = chunk.vector.len();
+                    return Err(Error::Dimensions { expected: dimensions, found });
+                }
+                let length = crate::vector::dot(&chunk.vector, &chunk.vector);
+                if length.is_nan() || (length - 1.0).abs() > 1e-3 {
+                    return Err(Error::Vector {
+                        reason: format!("its squared length is {length} where 1 was expected"),
+                    });
+                }
+                if document.text.get(chunk.record.bytes()).is_none() {
+                    return Err(Error::parameter(
+                        "document",
+                        format!("{:?} has a chunk that is not inside its text", document.id),
+                    ));
+                }
+            }
+            let chunks = chunks.into_iter().map(|c| (c.record, c.vector)).collect();
+            pending.push(Pending::whole(document, hash, chunks));
+        }
+        self.commit(pending, &[]).map(drop)
+    }
+}
+
+impl Collection {
+    /// Writes the collection as JSONL: a line with its settings, then a line for each document with
+    /// its text, metadata, chunks and vectors. Numbers keep every bit. Returns the number of
+    /// documents.
+    ///
+    /// # Errors
+    /// [`Error::Io`] of `out`, [`Error::Corrupted`].
+    pub fn export(&self, out: &mut impl Write) -> Result<usize> {
+        let inner = &self.inner;
+        let record = inner.record();
+        let prefix = keys::prefix(keys::DOCUMENT, record.number);
+        write_line(out, &Header { vdb_export: VERSION, collection: record })?;
+        let mut count = 0;
+        for number in inner.store.scan_numbers(&prefix) {
+            write_line(out, &inner.whole(number?)?)?;
+            count += 1;
+        }
+        out.flush().map_err(Error::io("write", "the export"))?;
+        Ok(count)
+    }
+}
+
+fn write_line(out: &mut impl Write, value: &impl Serialize) -> Result<()> {
+    let mut line = serde_json::to_vec(value)
+        .map_err(|e| Error::parameter("document", format!("it cannot be encoded: {e}")))?;
+    line.push(b'\n');
+    out.write_all(&line).map_err(Error::io("write", "the export"))
+}
+
+impl Database {
+    /// Reads what [`Collection::export`] wrote into the collection `name`, which is made where it is
+    /// not there; one that is must have the same model and dimensions. `origin` names the input in
+    /// errors. Returns the number of documents.
+    ///
+    /// # Errors
+    /// [`Error::Parse`] with the line; what came before it is in then. [`Error::ModelMismatch`],
+    /// [`Error::Dimensions`].
+    pub fn import(&self, name: &str, origin: &str, input: &mut impl BufRead) -> Result<usize> {
+        let parse = |line: u64, reason: String| Error::Parse {
+            origin: origin.to_owned(),
+            line: Some(line),
+            reason,
+        };
+        let mut lines = Lines { input, line: 0, origin };
+        let header = lines.next_line()?.unwrap_or_default();
+        let header: Header = serde_json::from_slice(&header)
+            .map_err(|e| parse(1, format!("expected the first line of `vdb export`: {e}")))?;
+        if header.vdb_export > VERSION {
+            return Err(Error::NewerFormat {
+                what: origin.to_owned(),
+                found: header.vdb_export,
+                supported: VERSION,
+            });
+        }
+        let collection = self.collection_like(name, &header.collection)?;
+        let mut count = 0;
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let line = lines.next_line()?;
+            let last = line.is_none();
+            if let Some(line) = line {
+                let whole: Whole = serde_json::from_slice(&line)
+                    .map_err(|e| parse(lines.line, format!("it is no document: {e}")))?;
+                batch.push(whole);
+            }
+            if batch.len() == BATCH || (last && !batch.is_empty()) {
+                count += batch.len();
+                collection.inner.put_whole(std::mem::take(&mut batch))?;
+            }
+            if last {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Makes the new database `to` of every document in `folder` that is whole, and says what was
+    /// lost. `folder` itself is not changed.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] where the store cannot be read at all, [`Error::Parameter`] where `to` is
+    /// there already.
+    pub fn repair(folder: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Repaired> {
+        let old = Self::with(folder.as_ref(), Access::Salvage)?;
+        if to.as_ref().exists() {
+            return Err(Error::parameter(
+                "target folder",
+                format!("{} is there already; name a new one", to.as_ref().display()),
+            ));
+        }
+        let new = Self::open(to)?;
+        let mut report = Repaired::default();
+        for record in old.store_records() {
+            match record.and_then(|record| repair_collection(&old, &new, &record, &mut report)) {
+                Ok(()) => {}
+                Err(error @ Error::Io { .. }) => return Err(error),
+                Err(error) => report.lost.push(error.to_string()),
+            }
+        }
+        Ok(report)
+    }
+}
+
+fn repair_collection(
+    old: &Database,
+    new: &Database,
+    record: &CollectionRecord,
+    report: &mut Repaired,
+) -> Result<()> {
+    let from = old.existing_collection(&record.name, &CollectionOptions::default())?;
+    let to = new.collection_like(&record.name, record)?;
+    let before = report.documents;
+    let mut batch = Vec::with_capacity(BATCH);
+    let prefix = keys::prefix(keys::DOCUMENT, record.number);
+    for number in from.inner.store.scan_numbers(&prefix) {
+        let whole = number.and_then(|number| {
+            let groups = [keys::DOCUMENT, keys::TEXT]
+                .map(|letter| keys::numbered(letter, record.number, number));
+            let whole = from.inner.whole(number)?;
+            if !groups.iter().all(|key| from.inner.store.is_whole(key)) {
+                report.doubtful.push(whole.document.id.clone());
+            }
+            Ok(whole)
+        });
+        match whole {
+            Ok(whole) => batch.push(whole),
+            Err(error) => report.lost.push(error.to_string()),
+        }
+        if batch.len() == BATCH {
+            report.documents += batch.len();
+            to.inner.put_whole(std::mem::take(&mut batch))?;
+        }
+    }
+    report.documents += batch.len();
+    if !batch.is_empty() {
+        to.inner.put_whole(batch)?;
+    }
+    let there = (report.documents - before) as u64;
+    if there < record.documents {
+        report.lost.push(format!(
+            "collection {:?}: {} of {} documents",
+            record.name,
+            record.documents - there,
+            record.documents
+        ));
+    }
+    Ok(())
+}
+
+/// Lines with their numbers, bounded.
+struct Lines<'a, R> {
+    input: &'a mut R,
+    line: u64,
+    origin: &'a str,
+}
+
+impl<R: BufRead> Lines<'_, R> {
+    fn next_line(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            self.line += 1;
+            let mut bounded = std::io::Read::take(&mut *self.input, MAX_LINE_BYTES);
+            let read = bounded.read_until(b'\n', &mut line);
+            if read.map_err(Error::io("read", self.origin))? == 0 {
+                return Ok(None);
+            }
+            if !line.trim_ascii().is_empty() {
+                return Ok(Some(line));
+            }
+        }
+    }
+}
