@@ -35,7 +35,7 @@ fn document(i: usize, revision: usize) -> Document {
     )
     .title(format!("Title {i}"))
     .field("number", i as i64)
-    .field("even", i % 2 == 0)
+    .field("even", i.is_multiple_of(2))
 }
 
 fn final_documents() -> Vec<Document> {
