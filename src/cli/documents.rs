@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use clap::Args;
 use serde_json::json;
 
+/// Lines of a list that are written at once.
+const LIST_BYTES: usize = 64 << 10;
+
 #[derive(Debug, Args)]
 pub(super) struct GetArguments {
     /// Id of the document, as `vdb list` shows it
@@ -53,20 +56,29 @@ pub(super) fn get(global: &Global, arguments: &GetArguments, out: &Out) -> Resul
 pub(super) fn list(global: &Global, out: &Out) -> Result<Status> {
     let collection = global.plain_collection_to_look()?;
     let mut status = Status::Done;
+    // A write for every line would take longer than reading the documents.
+    let mut lines = String::new();
     for info in collection.documents() {
         match info {
-            Ok(info) if out.json => out.json_line(&info_json(&info))?,
+            Ok(info) if out.json => lines.push_str(&info_json(&info).to_string()),
             Ok(info) => {
                 let title = info.title.as_deref().map(|t| format!("  {t}")).unwrap_or_default();
                 let chunks = count(info.chunks, "chunk");
-                out.line(&printable(&format!("{}  ({chunks}){title}", info.id)))?;
+                lines.push_str(&printable(&format!("{}  ({chunks}){title}", info.id)));
             }
             Err(error) => {
                 out.remark(&error.to_string());
                 status = Status::Damaged;
+                continue;
             }
         }
+        lines.push('\n');
+        if lines.len() > LIST_BYTES {
+            out.data(&lines)?;
+            lines.clear();
+        }
     }
+    out.data(&lines)?;
     Ok(status)
 }
 

@@ -3,8 +3,8 @@
 use super::collection::Inner;
 use crate::error::{Error, Result};
 use crate::index::{Bitmap, Filter};
-use crate::store::keys;
 use crate::store::records::DocumentRecord;
+use crate::store::{Kind, keys};
 use crate::text::Metadata;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,17 +18,11 @@ pub(super) struct Catalogue {
 
 impl Catalogue {
     fn load(inner: &Inner) -> Result<Self> {
-        let number = inner.record().number;
+        let prefix = keys::prefix(keys::DOCUMENT, inner.record().number);
         let mut catalogue = Self::default();
-        let documents: Vec<u32> = inner
-            .store
-            .scan_numbers(&keys::prefix(keys::DOCUMENT, number))
-            .collect::<Result<_>>()?;
-        for document in documents {
-            // Removed since the scan: the commit that removed it is not waiting for us.
-            if let Some(record) = inner.document_record(number, document)? {
-                catalogue.insert(document, &record);
-            }
+        for item in inner.store.scan_split_records::<DocumentRecord>(&prefix, Kind::Document) {
+            let (document, record) = item?;
+            catalogue.insert(document, &record);
         }
         Ok(catalogue)
     }

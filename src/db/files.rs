@@ -3,7 +3,8 @@
 use super::collection::Collection;
 use super::ingest::{IngestEvent, IngestReport};
 use crate::error::{Error, Result};
-use crate::store::keys;
+use crate::store::records::DocumentRecord;
+use crate::store::{Kind, keys};
 use crate::text::parse::{Format, ParseOptions, WalkOptions, parse_file, walk};
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -84,15 +85,11 @@ impl Collection {
 
     /// Removes the documents under `roots` that were not seen.
     fn prune(&self, roots: &[String], seen: &HashSet<String>) -> Result<usize> {
-        let collection = self.inner.record().number;
-        let numbers: Vec<u32> = self
-            .inner
-            .store
-            .scan_numbers(&keys::prefix(keys::DOCUMENT, collection))
-            .collect::<Result<_>>()?;
+        let prefix = keys::prefix(keys::DOCUMENT, self.inner.record().number);
         let mut gone = Vec::new();
-        for number in numbers {
-            let Some(record) = self.inner.document_record(collection, number)? else { continue };
+        let store = &self.inner.store;
+        for item in store.scan_split_records::<DocumentRecord>(&prefix, Kind::Document) {
+            let (_, record) = item?;
             let under = record
                 .origin
                 .path

@@ -72,15 +72,11 @@ impl Collection {
     /// # Errors
     /// Each item is an error where its record is damaged; the rest is still listed.
     pub fn documents(&self) -> impl Iterator<Item = Result<DocumentInfo>> + '_ {
-        let collection = self.inner.record().number;
-        self.inner.store.scan_numbers(&keys::prefix(keys::DOCUMENT, collection)).filter_map(
-            move |number| {
-                number
-                    .and_then(|n| self.inner.document_record(collection, n))
-                    .transpose()
-                    .map(|record| record.map(DocumentInfo::from))
-            },
-        )
+        let prefix = keys::prefix(keys::DOCUMENT, self.inner.record().number);
+        self.inner
+            .store
+            .scan_split_records::<DocumentRecord>(&prefix, Kind::Document)
+            .map(|item| item.map(|(_, record)| record.into()))
     }
 
     /// The document with this id, its text and its chunks; none where there is no such document.

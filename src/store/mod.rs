@@ -31,7 +31,7 @@ use lock::Lock;
 use manifest::Manifest;
 use records::Head;
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -342,30 +342,59 @@ impl Store {
         self.tree().get(key)
     }
 
-    /// Keys and frames under `prefix`, in key order; an error for each group that cannot be
-    /// trusted, and the rest.
+    /// Keys and frames under `prefix`, in key order; of a group that cannot be trusted an error, and
+    /// then the rest.
     fn read_all<'a>(
         &'a self,
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>)>> + use<'a> {
         // A group that is lost as a whole is met by no scan.
-        let unchecked = self.ledger().unchecked(prefix);
-        let damage: Vec<Error> =
-            unchecked.iter().filter_map(|group| self.trust(group).err()).collect();
-        let mut last = Vec::new();
-        let items = self.tree().scan(prefix).map(move |item| {
-            let (key, frame) = item?;
-            let group = ledger::group_of(&key);
-            if group != last.as_slice() {
-                // Told already where the ledger knows it; not where it should not be there at all.
-                if !unchecked.iter().any(|g| g == group) {
-                    self.trust(group)?;
+        let mut unmet: BTreeSet<Vec<u8>> = self.ledger().unchecked(prefix).into_iter().collect();
+        let mut items = self.tree().scan(prefix).peekable();
+        let length = prefix.len();
+        let mut ready = VecDeque::new();
+        std::iter::from_fn(move || {
+            loop {
+                if let Some(item) = ready.pop_front() {
+                    return Some(item);
                 }
-                last = group.to_vec();
+                let (key, frame) = match items.next() {
+                    Some(Ok(item)) => item,
+                    Some(Err(error)) => return Some(Err(error)),
+                    None => {
+                        let group = unmet.pop_first()?;
+                        match self.trust(&group) {
+                            Ok(()) => continue,
+                            Err(error) => return Some(Err(error)),
+                        }
+                    }
+                };
+                let group = ledger::group_of(&key).to_vec();
+                unmet.remove(&group);
+                // A scan that meets all of a group adds it up on the way, so that it is read once.
+                let mut sum = Sum::default();
+                sum.add(&key, &frame);
+                let whole = length <= group.len() && key.first() != Some(&keys::TEXT);
+                ready.push_back(Ok((key, frame)));
+                let same = |item: &Result<(Vec<u8>, Vec<u8>)>| {
+                    item.as_ref().is_ok_and(|(key, _)| ledger::group_of(key) == group)
+                };
+                while whole && let Some(item) = items.next_if(same) {
+                    if let Ok((key, frame)) = &item {
+                        sum.add(key, frame);
+                    }
+                    ready.push_back(item);
+                }
+                let entry = self.ledger().get(&group);
+                if whole && !entry.checked && sum == entry.sum {
+                    self.ledger_mut().mark(&group, sum);
+                } else if let Err(error) = self.trust(&group) {
+                    ready.clear();
+                    while items.next_if(same).is_some() {}
+                    return Some(Err(error));
+                }
             }
-            Ok((key, frame))
-        });
-        damage.into_iter().map(Err).chain(items)
+        })
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool> {
@@ -470,6 +499,42 @@ impl Store {
             let (key, payload) = item?;
             let value = codec::decode(&key, &payload)?;
             Ok((key, value))
+        })
+    }
+
+    /// The split records under `prefix` with their numbers, in their order.
+    pub(crate) fn scan_split_records<'a, T: DeserializeOwned + 'a>(
+        &'a self,
+        prefix: &[u8],
+        kind: Kind,
+    ) -> impl Iterator<Item = Result<(u32, T)>> + use<'a, T> {
+        let mut parts = self.scan(prefix, kind).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let (key, payload) = match parts.next()? {
+                    Ok(part) => part,
+                    Err(error) => return Some(Err(error)),
+                };
+                let base = key.get(..9).unwrap_or(&key).to_vec();
+                let number = keys::number_of(&base).unwrap_or_default();
+                let mut found = 1;
+                let same = |part: &Result<(Vec<u8>, Vec<u8>)>| {
+                    part.as_ref().is_ok_and(|(key, _)| key.starts_with(&base))
+                };
+                while parts.next_if(same).is_some() {
+                    found += 1;
+                }
+                let one = found == 1 && payload.first_chunk() == Some(&[1, 0]);
+                let record = if one {
+                    codec::decode(&base, payload.get(2..).unwrap_or_default()).map(Some)
+                } else {
+                    // Of many parts, or removed in part since the scan began.
+                    self.get_split_record(&base, kind)
+                };
+                if let Some(record) = record.transpose() {
+                    return Some(record.map(|record| (number, record)));
+                }
+            }
         })
     }
 
