@@ -45,15 +45,17 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// Writes a new manifest of generation 0.
+    /// Writes a new manifest of generation 0. It has its name once it is whole: half of one would
+    /// keep the database from ever being opened.
     pub(super) fn create(path: &Path, database: [u8; 16]) -> Result<Self> {
+        let draft = path.with_extension("tmp");
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(true)
-            .open(path)
-            .map_err(Error::io("create", path))?;
+            .open(&draft)
+            .map_err(Error::io("create", &draft))?;
         let mut manifest = Self {
             file,
             path: path.to_path_buf(),
@@ -64,6 +66,7 @@ impl Manifest {
         };
         manifest.write_slot(1, Head::default(), FIRST_STORE)?;
         manifest.write_slot(0, Head::default(), FIRST_STORE)?;
+        std::fs::rename(&draft, path).map_err(Error::io("create", path))?;
         Ok(manifest)
     }
 
