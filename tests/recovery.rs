@@ -334,6 +334,37 @@ fn an_export_comes_back_to_the_bit() {
     assert!(matches!(import(&wrong), Err(Error::Dimensions { .. })), "{:?}", import(&wrong));
 }
 
+/// Two collections under one number would hold each other's documents.
+#[test]
+fn collections_made_at_once_are_kept_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_origin, collection) = open(&folder.path().join("origin"));
+    collection.add([Document::new("a", "imported")]).unwrap();
+    let mut export = Vec::new();
+    collection.export(&mut export).unwrap();
+    let database = Database::open(folder.path().join("db")).unwrap();
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (database, export) = (&database, &export);
+            scope.spawn(move || {
+                let name = format!("c{n}");
+                if n % 2 == 0 {
+                    database.import(&name, "test", &mut export.as_slice()).unwrap();
+                } else {
+                    let made = database.collection(&name, &words()).unwrap();
+                    made.add([Document::new(format!("d{n}"), "made")]).unwrap();
+                }
+            });
+        }
+    });
+    for n in 0..8 {
+        let made = database.existing_collection(&format!("c{n}"), &words()).unwrap();
+        let ids: Vec<String> = made.documents().map(|d| d.unwrap().id).collect();
+        assert_eq!(ids, [if n % 2 == 0 { "a".to_owned() } else { format!("d{n}") }]);
+        assert_eq!(made.verify().unwrap(), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn a_repair_brings_over_what_is_whole_and_names_the_rest() {
     let folder = tempfile::tempdir().unwrap();

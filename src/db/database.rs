@@ -144,7 +144,7 @@ impl Database {
     /// [`Error::ModelMismatch`] where the collection holds another encoder's vectors,
     /// [`Error::Parameter`] for settings out of range.
     pub fn collection(&self, name: &str, options: &CollectionOptions) -> Result<Collection> {
-        self.get(name, options, true)
+        self.get(name, options, || options.record(name))
     }
 
     /// Opens the collection `name`, which must be there. With [`CollectionOptions::default`] it
@@ -157,33 +157,18 @@ impl Database {
         name: &str,
         options: &CollectionOptions,
     ) -> Result<Collection> {
-        self.get(name, options, false)
-    }
-
-    fn get(&self, name: &str, options: &CollectionOptions, create: bool) -> Result<Collection> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = keys::collection(name);
-        let record = match self.store.get_record(&key, Kind::Collection)? {
-            Some(record) => record,
-            None if create => self.create(name, options)?,
-            None => {
-                let names: Vec<String> = self.records()?.into_iter().map(|r| r.name).collect();
-                return Err(Error::NotFound {
-                    what: "collection",
-                    name: name.to_owned(),
-                    hint: if names.is_empty() {
-                        "the database is empty; `vdb ingest PATH` fills it".to_owned()
-                    } else {
-                        format!("there are: {}", names.join(", "))
-                    },
-                });
-            }
-        };
-        check_model(&record, options)?;
-        let inner = open
-            .entry(name.to_owned())
-            .or_insert_with(|| Arc::new(Inner::new(Arc::clone(&self.store), record)));
-        Ok(Collection { inner: Arc::clone(inner), encoder: options.encoder.clone() })
+        self.get(name, options, || {
+            let names: Vec<String> = self.records()?.into_iter().map(|r| r.name).collect();
+            Err(Error::NotFound {
+                what: "collection",
+                name: name.to_owned(),
+                hint: if names.is_empty() {
+                    "the database is empty; `vdb ingest PATH` fills it".to_owned()
+                } else {
+                    format!("there are: {}", names.join(", "))
+                },
+            })
+        })
     }
 
     /// The collection `name`; where it is not there, one with the settings of `like`.
@@ -192,22 +177,44 @@ impl Database {
         name: &str,
         like: &CollectionRecord,
     ) -> Result<Collection> {
-        let key = keys::collection(name);
-        if let Some(there) = self.store.get_record::<CollectionRecord>(&key, Kind::Collection)? {
-            check_same(&there, like)?;
-        } else {
+        let collection = self.get(name, &CollectionOptions::default(), || {
             super::options::check_name(name)?;
             super::options::check_dimensions(like.dimensions as usize)?;
-            self.put_collection(CollectionRecord {
+            Ok(CollectionRecord {
                 name: name.to_owned(),
                 next_document: 0,
                 next_chunk: 0,
                 documents: 0,
                 chunks: 0,
                 ..like.clone()
-            })?;
-        }
-        self.existing_collection(name, &CollectionOptions::default())
+            })
+        })?;
+        let record = collection.inner.record();
+        check_model(&record, like.dimensions as usize, like.fingerprint.as_ref())?;
+        Ok(collection)
+    }
+
+    /// The collection `name`, made of what `make` says where it is not there. One at a time, so that
+    /// no two collections are given the same number.
+    fn get(
+        &self,
+        name: &str,
+        options: &CollectionOptions,
+        make: impl FnOnce() -> Result<CollectionRecord>,
+    ) -> Result<Collection> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = keys::collection(name);
+        let record = match self.store.get_record(&key, Kind::Collection)? {
+            Some(record) => record,
+            None => self.put_collection(make()?)?,
+        };
+        // What the options leave open is as the collection has it.
+        let dimensions = options.dimensions.unwrap_or(record.dimensions as usize);
+        check_model(&record, dimensions, options.fingerprint().or(record.fingerprint.as_ref()))?;
+        let inner = open
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(Inner::new(Arc::clone(&self.store), record)));
+        Ok(Collection { inner: Arc::clone(inner), encoder: options.encoder.clone() })
     }
 
     /// The collection records, each for itself.
@@ -216,10 +223,6 @@ impl Database {
             .scan_records(&[keys::COLLECTION], Kind::Collection)
             .map(|item| item.map(|(_, record)| record))
             .collect()
-    }
-
-    fn create(&self, name: &str, options: &CollectionOptions) -> Result<CollectionRecord> {
-        self.put_collection(options.record(name)?)
     }
 
     /// Stores a new collection under the next free number.
@@ -266,46 +269,26 @@ impl fmt::Debug for Database {
     }
 }
 
-/// A collection knows its model: vectors of two models are never compared.
-fn check_model(record: &CollectionRecord, options: &CollectionOptions) -> Result<()> {
-    if let Some(dimensions) = options.dimensions.filter(|d| *d != record.dimensions as usize) {
+/// A collection knows its model: vectors of two models, or of two lengths, are never compared. No
+/// fingerprint stands for vectors of the caller's own.
+fn check_model(
+    record: &CollectionRecord,
+    dimensions: usize,
+    fingerprint: Option<&Fingerprint>,
+) -> Result<()> {
+    if record.dimensions as usize != dimensions {
         return Err(Error::Dimensions { expected: record.dimensions as usize, found: dimensions });
     }
-    let Some(given) = options.fingerprint() else { return Ok(()) };
-    if record.fingerprint.as_ref() == Some(given) {
+    if record.fingerprint.as_ref() == fingerprint {
         return Ok(());
     }
+    let named = |fingerprint: Option<&Fingerprint>| {
+        fingerprint.map_or_else(|| "vectors of the caller's own".to_owned(), ToString::to_string)
+    };
     Err(Error::ModelMismatch {
         collection: record.name.clone(),
-        stored: record
-            .fingerprint
-            .as_ref()
-            .map_or_else(|| "vectors of the caller's own".to_owned(), ToString::to_string),
-        given: given.to_string(),
-    })
-}
-
-/// Vectors of another model, or of other dimensions, do not come into a collection.
-fn check_same(there: &CollectionRecord, other: &CollectionRecord) -> Result<()> {
-    if there.dimensions != other.dimensions {
-        return Err(Error::Dimensions {
-            expected: there.dimensions as usize,
-            found: other.dimensions as usize,
-        });
-    }
-    let named = |record: &CollectionRecord| {
-        record
-            .fingerprint
-            .as_ref()
-            .map_or_else(|| "vectors of the caller's own".to_owned(), ToString::to_string)
-    };
-    if there.fingerprint == other.fingerprint {
-        return Ok(());
-    }
-    Err(Error::ModelMismatch {
-        collection: there.name.clone(),
-        stored: named(there),
-        given: named(other),
+        stored: named(record.fingerprint.as_ref()),
+        given: named(fingerprint),
     })
 }
 
