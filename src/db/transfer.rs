@@ -104,16 +104,7 @@ impl Inner {
         for Whole { document, hash, chunks } in documents {
             super::write::check_id(&document.id)?;
             for chunk in &chunks {
-                if chunk.vector.len() != dimensions {
-                    let found = chunk.vector.len();
-                    return Err(Error::Dimensions { expected: dimensions, found });
-                }
-                let length = crate::vector::dot(&chunk.vector, &chunk.vector);
-                if length.is_nan() || (length - 1.0).abs() > 1e-3 {
-                    return Err(Error::Vector {
-                        reason: format!("its squared length is {length} where 1 was expected"),
-                    });
-                }
+                crate::vector::check_unit(&chunk.vector, dimensions)?;
                 if document.text.get(chunk.record.bytes()).is_none() {
                     return Err(Error::parameter(
                         "document",

@@ -6,6 +6,7 @@ use super::sealed::Sealed;
 use super::state::State;
 use super::{Bitmap, IndexParams, Neighbour, Stamp};
 use crate::error::{Error, Result};
+use crate::vector::check_unit;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -103,15 +104,7 @@ impl VectorIndex {
     /// [`Error::Dimensions`]; [`Error::Vector`] for a vector that is not of unit length.
     pub(crate) fn insert(&self, items: &[(u32, &[f32])]) -> Result<()> {
         for (_, vector) in items {
-            if vector.len() != self.dimensions {
-                return Err(Error::Dimensions { expected: self.dimensions, found: vector.len() });
-            }
-            let norm = crate::vector::dot(vector, vector);
-            if (norm - 1.0).abs() > 1e-3 || norm.is_nan() {
-                return Err(Error::Vector {
-                    reason: format!("its squared length is {norm} where 1 was expected"),
-                });
-            }
+            check_unit(vector, self.dimensions)?;
         }
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.parts().live.insert(items.iter().copied());

@@ -41,6 +41,23 @@ pub fn normalise(vector: &[f32], dimensions: usize) -> Result<Vec<f32>> {
     Ok(scaled.into_iter().map(|x| (x / norm) as f32).collect())
 }
 
+/// How far the squared length of a stored vector may be from 1: rounding of 4,096 elements is far less.
+const UNIT_TOLERANCE: f32 = 1e-3;
+
+/// Checks that `vector` is what [`normalise`] gives: of `dimensions` elements and of unit length.
+pub(crate) fn check_unit(vector: &[f32], dimensions: usize) -> Result<()> {
+    if vector.len() != dimensions {
+        return Err(Error::Dimensions { expected: dimensions, found: vector.len() });
+    }
+    let length = dot(vector, vector);
+    if length.is_nan() || (length - 1.0).abs() > UNIT_TOLERANCE {
+        return Err(Error::Vector {
+            reason: format!("its squared length is {length} where 1 was expected"),
+        });
+    }
+    Ok(())
+}
+
 /// Cosine distance of two unit vectors: 0 (same direction) to 2 (opposite).
 #[must_use]
 pub fn distance(a: &[f32], b: &[f32]) -> f32 {
