@@ -31,7 +31,7 @@ impl Store {
         let stores = self.folder.join(RECORDS);
         let number = manifest.store + 1;
         let path = stores.join(number.to_string());
-        remove(&path)?;
+        tree::remove_folder(&path)?;
         let mut head = manifest.head;
         head.generation += 1;
         let copied = self.copy_to(&path).and_then(|fresh| {
@@ -44,7 +44,7 @@ impl Store {
         let fresh = match copied {
             Ok(fresh) => fresh,
             Err(error) => {
-                let _ = remove(&path);
+                let _ = tree::remove_folder(&path);
                 return Err(error);
             }
         };
@@ -117,11 +117,4 @@ pub(super) fn remove_others(stores: &Path, number: u64) {
 pub(super) fn newest(stores: &Path) -> Option<u64> {
     let entries = std::fs::read_dir(stores).ok()?.flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max()
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
-        _ => Ok(()),
-    }
 }

@@ -6,7 +6,7 @@
 
 use super::gate::Gate;
 use super::lock::Lock;
-use super::{INDEX, MANIFEST, RECORDS};
+use super::{INDEX, MANIFEST, RECORDS, tree};
 use crate::error::{Error, Result};
 use std::fs;
 use std::io::ErrorKind;
@@ -79,18 +79,10 @@ pub(super) fn copy(folder: &Path, to: &Path, link: bool) -> Result<Vec<PathBuf>>
             Err(error) => return Err(error),
             Ok(()) => {}
         }
-        forget_indexes(to)?;
+        tree::remove_folder(&to.join(INDEX))?;
     }
     // Indexes are caches; without them they are made anew.
     Ok(copied)
-}
-
-fn forget_indexes(to: &Path) -> Result<()> {
-    let path = to.join(INDEX);
-    match fs::remove_dir_all(&path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
-        _ => Ok(()),
-    }
 }
 
 /// Copies or links one file, making its folder.

@@ -239,6 +239,14 @@ pub(super) fn create_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes `folder` and all in it; that it is not there is as well.
+pub(super) fn remove_folder(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", folder)(e)),
+        _ => Ok(()),
+    }
+}
+
 /// Runs sled's open on a thread of its own: damage that makes it panic or hang becomes an error.
 fn guarded<T: Send + 'static>(
     folder: &Path,
