@@ -86,6 +86,12 @@ impl Inner {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Refuses changes where the store does, and after a commit of this collection that failed.
+    pub(super) fn refuse_unless_writable(&self) -> Result<()> {
+        self.store.refuse_unless_writable()?;
+        if self.failed.load(Ordering::SeqCst) { Err(self.store.failed_before()) } else { Ok(()) }
+    }
+
     /// Refuses settings that the indexes would refuse, before anything is stored.
     pub(super) fn check_index_settings(record: &CollectionRecord) -> Result<()> {
         index_params(record).validate()?;
@@ -321,15 +327,14 @@ impl Inner {
 
     /// Rewrites what of the index files holds anything that is gone.
     pub(super) fn compact_indexes(&self) -> Result<()> {
+        self.refuse_unless_writable()?;
         let vectors = self.vectors()?;
         #[cfg(feature = "keyword")]
         let keywords = self.keywords()?;
         let _writer = self.writer();
+        // A commit may have failed since.
+        self.refuse_unless_writable()?;
         let _turn = self.store.turn()?;
-        if self.store.is_copy() || self.failed.load(Ordering::SeqCst) {
-            // The store says why.
-            return Ok(());
-        }
         let record = self.record();
         vectors.compact(record.generation)?;
         #[cfg(feature = "keyword")]

@@ -238,19 +238,13 @@ impl Inner {
     /// The order keeps readers whole: new points enter the indexes first and are skipped until
     /// their records are there; old points leave after their records are gone.
     pub(super) fn commit(&self, pending: Vec<Pending>, remove: &[&str]) -> Result<Committed> {
+        self.refuse_unless_writable()?;
         let vectors = self.vectors()?;
         #[cfg(feature = "keyword")]
         let keywords = self.keywords()?;
         let _writer = self.writer();
-        if self.store.is_copy() {
-            return Err(Error::ReadOnly { path: self.store.folder().to_path_buf() });
-        }
-        if self.failed.load(Ordering::SeqCst) {
-            return Err(Error::corrupted(
-                self.store.folder().display().to_string(),
-                "an earlier write failed, so nothing more is accepted; open the database again",
-            ));
-        }
+        // Another commit may have failed since.
+        self.refuse_unless_writable()?;
         let mut change = Change::new(self.record());
         let mut seen = HashSet::new();
         for id in remove {

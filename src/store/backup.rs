@@ -41,12 +41,8 @@ pub(crate) fn backup(folder: &Path, to: &Path) -> Result<u64> {
     }
     let (parent, draft) = draft_beside(to)?;
     let mut list = List { version: VERSION, files: Vec::new() };
-    {
-        let gate = Gate::open(folder);
-        let _turn = gate.as_ref().ok().map(Gate::enter).transpose()?;
-        for path in snapshot::copy(folder, draft.path(), false)? {
-            list.files.push(Entry { path, bytes: 0, sha256: String::new() });
-        }
+    for path in Gate::hold(folder, || snapshot::copy(folder, draft.path(), false))? {
+        list.files.push(Entry { path, bytes: 0, sha256: String::new() });
     }
     let mut total = 0;
     for entry in &mut list.files {

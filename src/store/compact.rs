@@ -6,11 +6,10 @@
 //! removes the other.
 
 use super::gate::Turn;
-use super::ledger::{Sum, group_of};
+use super::ledger::Tally;
 use super::tree::{self, Changes, Tree};
 use super::{Kind, RECORDS, Store, codec, keys};
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,7 +71,7 @@ impl Store {
     /// Copies every record but the head, and compares what was copied with the ledger.
     fn copy_to(&self, path: &Path) -> Result<Tree> {
         let fresh = Tree::open(path)?;
-        let mut sums: BTreeMap<Vec<u8>, Sum> = BTreeMap::new();
+        let mut tally = Tally::default();
         let mut changes = Changes::new();
         let mut bytes = 0;
         for item in self.tree().scan(&[]) {
@@ -80,9 +79,7 @@ impl Store {
             if key == keys::HEAD {
                 continue;
             }
-            if key.first() != Some(&keys::LEDGER) {
-                sums.entry(group_of(&key).to_vec()).or_default().add(&key, &frame);
-            }
+            tally.add(&key, &frame);
             bytes += key.len() + frame.len();
             changes.insert(key, Some(frame));
             if bytes >= BATCH_BYTES {
@@ -91,8 +88,7 @@ impl Store {
             }
         }
         fresh.apply(changes)?;
-        let ledger = self.ledger();
-        if ledger.groups().eq(sums.iter().map(|(group, sum)| (group.as_slice(), *sum))) {
+        if tally.differences(&self.ledger()).is_empty() {
             return Ok(fresh);
         }
         Err(Error::corrupted(

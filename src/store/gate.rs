@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,18 +22,35 @@ pub(crate) struct Gate {
 pub(crate) struct Turn<'a>(MutexGuard<'a, File>);
 
 impl Gate {
-    /// Opens the gate of the database in `folder`. On a read-only disk it must be there already.
+    /// Opens the gate of the database in `folder`. Where nothing may be written it must be there
+    /// already.
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("GATE");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .or_else(|_| File::open(&path))
+        let opened =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = opened
+            .or_else(|refused| {
+                if is_unwritable(&refused) {
+                    File::open(&path).map_err(|_| refused)
+                } else {
+                    Err(refused)
+                }
+            })
             .map_err(Error::io("open", &path))?;
         Ok(Self { path, file: Mutex::new(file) })
+    }
+
+    /// Runs `copy` while nobody changes the files of the database in `folder`. Where no gate can be
+    /// made because nothing may be written, nobody does.
+    pub(super) fn hold<T>(folder: &Path, copy: impl FnOnce() -> Result<T>) -> Result<T> {
+        match Self::open(folder) {
+            Ok(gate) => {
+                let _turn = gate.enter()?;
+                copy()
+            }
+            Err(Error::Io { source, .. }) if is_unwritable(&source) => copy(),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits for the turn.
@@ -43,9 +61,39 @@ impl Gate {
     }
 }
 
+/// Whether the disk, or the rights of this user, are for reading only. Any other failure says
+/// nothing about what others do.
+fn is_unwritable(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // The system lets go of it with the descriptor at the latest.
         let _ = self.0.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Too many open files, for one, do not mean that nobody writes.
+    #[test]
+    fn a_gate_that_cannot_be_opened_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Gate::hold(folder.path(), || Ok(7)).unwrap(), 7);
+        std::fs::remove_file(folder.path().join("GATE")).unwrap();
+        std::fs::create_dir(folder.path().join("GATE")).unwrap();
+        let copied = Gate::hold(folder.path(), || Ok(7));
+        assert!(matches!(copied, Err(Error::Io { action: "open", .. })), "{copied:?}");
+        for (kind, unwritable) in [
+            (ErrorKind::ReadOnlyFilesystem, true),
+            (ErrorKind::PermissionDenied, true),
+            (ErrorKind::NotFound, false),
+            (ErrorKind::Other, false),
+        ] {
+            assert_eq!(is_unwritable(&kind.into()), unwritable, "{kind}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::codec;
 use super::keys;
 use super::records::Head;
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The part of `key` that names its group.
 pub(super) fn group_of(key: &[u8]) -> &[u8] {
@@ -62,6 +62,48 @@ impl Sum {
 pub(super) struct Entry {
     pub(super) sum: Sum,
     pub(super) checked: bool,
+}
+
+/// The sums of what was read, group by group, to be compared with the ledger.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    sums: BTreeMap<Vec<u8>, Sum>,
+}
+
+impl Tally {
+    /// Takes in one record of a scan of everything; the head and the ledger are in no group.
+    pub(super) fn add(&mut self, key: &[u8], frame: &[u8]) {
+        if key != keys::HEAD && key.first() != Some(&keys::LEDGER) {
+            self.sums.entry(group_of(key).to_vec()).or_default().add(key, frame);
+        }
+    }
+
+    /// An error for each group that is not as `ledger` has it, in order of the groups.
+    pub(super) fn differences(&self, ledger: &Ledger) -> Vec<Error> {
+        let groups: BTreeSet<&Vec<u8>> = self.sums.keys().chain(ledger.groups.keys()).collect();
+        groups
+            .into_iter()
+            .map(|group| {
+                let found = self.sums.get(group).copied().unwrap_or_default();
+                (group, ledger.get(group).sum, found)
+            })
+            .filter(|(_, wanted, found)| wanted != found)
+            .map(|(group, wanted, found)| disagreement(group, wanted, found))
+            .collect()
+    }
+}
+
+/// That a group has other records than were acknowledged.
+pub(super) fn disagreement(group: &[u8], wanted: Sum, found: Sum) -> Error {
+    Error::corrupted(
+        format!("the group of records {}", codec::name(group)),
+        format!(
+            "{} were acknowledged and {} are there{}",
+            wanted.records,
+            found.records,
+            if wanted.records == found.records { ", with other contents" } else { "" }
+        ),
+    )
 }
 
 #[derive(Debug, Default)]
@@ -127,11 +169,6 @@ impl Ledger {
             whole.chain(under).filter(|(_, e)| !e.checked).map(|(g, _)| g.clone()).collect();
         found.dedup();
         found
-    }
-
-    /// Every group with its sum.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&[u8], Sum)> {
-        self.groups.iter().map(|(group, entry)| (group.as_slice(), entry.sum))
     }
 }
 

@@ -145,19 +145,20 @@ impl Store {
             refuse_unless_free(folder, access == Access::Create)?;
             tree::create_folder(folder)?;
         }
-        let patience = match access {
-            Access::Now => Duration::ZERO,
-            _ => lock::PATIENCE,
-        };
+        let in_place = |patience| Self::open_locked(folder, Lock::take(folder, patience)?, None);
         match access {
-            Access::Copy | Access::Salvage => {
+            Access::Create | Access::Existing => in_place(lock::PATIENCE),
+            Access::Now => in_place(Duration::ZERO),
+            Access::Copy => {
                 let (copy, lock) = snapshot::for_a_reader(folder)?;
                 let path = copy.path().to_path_buf();
-                let open =
-                    if access == Access::Salvage { Self::salvage } else { Self::open_locked };
-                open(&path, lock, Some(copy))
+                Self::open_locked(&path, lock, Some(copy))
             }
-            _ => Self::open_locked(folder, Lock::take(folder, patience)?, None),
+            Access::Salvage => {
+                let (copy, lock) = snapshot::for_a_reader(folder)?;
+                let path = copy.path().to_path_buf();
+                Self::salvage(&path, lock, Some(copy))
+            }
         }
     }
 
@@ -331,7 +332,7 @@ impl Store {
         }
         drop(ledger);
         if found != entry.sum {
-            return Err(disagreement(group, entry.sum, found));
+            return Err(ledger::disagreement(group, entry.sum, found));
         }
         self.ledger_mut().mark(group, found);
         Ok(())
@@ -538,8 +539,8 @@ impl Store {
         })
     }
 
-    /// The numbers of the records under `prefix`, without reading the records; a split record's
-    /// number comes once.
+    /// The numbers of the records under `prefix`, whose frames are added up and not looked into; a
+    /// split record's number comes once.
     pub(crate) fn scan_numbers<'a>(
         &'a self,
         prefix: &[u8],
@@ -632,17 +633,20 @@ impl Store {
         tree.sync()
     }
 
-    fn refuse_unless_writable(&self) -> Result<()> {
+    /// Refuses changes to a copy, and those after a write that failed.
+    pub(crate) fn refuse_unless_writable(&self) -> Result<()> {
         if self.is_copy() {
             return Err(Error::ReadOnly { path: self.folder.clone() });
         }
-        if self.poisoned.load(Ordering::SeqCst) {
-            return Err(Error::corrupted(
-                self.folder.display().to_string(),
-                "an earlier write failed, so nothing more is accepted; open the database again",
-            ));
-        }
-        Ok(())
+        if self.poisoned.load(Ordering::SeqCst) { Err(self.failed_before()) } else { Ok(()) }
+    }
+
+    /// What is said to a change that comes after a write that failed.
+    pub(crate) fn failed_before(&self) -> Error {
+        Error::corrupted(
+            self.folder.display().to_string(),
+            "an earlier write failed, so nothing more is accepted; open the database again",
+        )
     }
 
     fn manifest(&self) -> MutexGuard<'_, Manifest> {
@@ -668,18 +672,6 @@ fn read_sums(tree: &Arc<Tree>) -> Result<(Head, Ledger)> {
         "the ledger of the store",
         format!("its groups do not add up to the {} records of the head", head.records),
     ))
-}
-
-fn disagreement(group: &[u8], wanted: Sum, found: Sum) -> Error {
-    Error::corrupted(
-        format!("the group of records {}", codec::name(group)),
-        format!(
-            "{} were acknowledged and {} are there{}",
-            wanted.records,
-            found.records,
-            if wanted.records == found.records { ", with other contents" } else { "" }
-        ),
-    )
 }
 
 fn split_part(key: &[u8], payload: &[u8]) -> Result<(u16, Vec<u8>)> {

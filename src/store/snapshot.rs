@@ -100,24 +100,16 @@ pub(super) fn copy_file(from: &Path, to: &Path, file: &Path, link: bool) -> Resu
 
 /// A locked copy of the database in `folder`; it lies inside it, where that can be written to.
 pub(super) fn for_a_reader(folder: &Path) -> Result<(TempDir, Lock)> {
-    // Without a gate, on a read-only disk, nobody changes anything.
-    let gate = Gate::open(folder);
-    let _turn = gate.as_ref().ok().map(Gate::enter).transpose()?;
-    let readers = folder.join(READERS);
-    let copy = fs::create_dir_all(&readers)
-        .and_then(|()| TempDir::with_prefix_in("reader-", &readers))
-        .or_else(|_| TempDir::with_prefix("vdb-reader-"))
-        .map_err(Error::io("make room for a copy of", folder))?;
-    let lock = Lock::take(copy.path(), Duration::ZERO)?;
-    if !folder.join(MANIFEST).exists() && !folder.join(RECORDS).exists() {
-        return Err(Error::NotFound {
-            what: "database",
-            name: folder.display().to_string(),
-            hint: "it is just being made; try again".to_owned(),
-        });
-    }
-    self::copy(folder, copy.path(), true)?;
-    Ok((copy, lock))
+    Gate::hold(folder, || {
+        let readers = folder.join(READERS);
+        let copy = fs::create_dir_all(&readers)
+            .and_then(|()| TempDir::with_prefix_in("reader-", &readers))
+            .or_else(|_| TempDir::with_prefix("vdb-reader-"))
+            .map_err(Error::io("make room for a copy of", folder))?;
+        let lock = Lock::take(copy.path(), Duration::ZERO)?;
+        self::copy(folder, copy.path(), true)?;
+        Ok((copy, lock))
+    })
 }
 
 /// Removes copies whose readers are gone. The gate is held, so none is just being made.

@@ -1,10 +1,9 @@
 //! Reading everything back: every frame, and the number and sum of each group against the ledger.
 
-use super::ledger::{Sum, group_of};
+use super::ledger::Tally;
 use super::records::{ChunkRecord, CollectionRecord, DocumentRecord};
-use super::{Kind, Store, codec, disagreement, keys};
+use super::{Kind, Store, codec, keys};
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
 
 impl Store {
     /// Checks every record and returns what is damaged, in words; empty means all is well.
@@ -12,7 +11,7 @@ impl Store {
         // No commit meanwhile.
         let _manifest = self.manifest();
         let mut damage = Vec::new();
-        let mut found: BTreeMap<Vec<u8>, Sum> = BTreeMap::new();
+        let mut tally = Tally::default();
         for item in self.tree().scan(&[]) {
             let (key, frame) = match item {
                 Ok(item) => item,
@@ -21,22 +20,13 @@ impl Store {
                     break;
                 }
             };
-            if key != keys::HEAD && key.first() != Some(&keys::LEDGER) {
-                found.entry(group_of(&key).to_vec()).or_default().add(&key, &frame);
-            }
+            tally.add(&key, &frame);
             if let Err(e) = check(&key, &frame) {
                 damage.push(e.to_string());
             }
         }
-        for (group, wanted) in self.ledger().groups() {
-            let found = found.remove(group).unwrap_or_default();
-            if found != wanted {
-                damage.push(disagreement(group, wanted, found).to_string());
-            }
-        }
-        for (group, sum) in found {
-            damage.push(disagreement(&group, Sum::default(), sum).to_string());
-        }
+        let differences = tally.differences(&self.ledger());
+        damage.extend(differences.iter().map(Error::to_string));
         damage
     }
 }
