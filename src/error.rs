@@ -210,6 +210,16 @@ impl Error {
         Self::Parameter { name, reason: reason.into() }
     }
 
+    /// Damage to a part of something, told as damage to `whole`.
+    pub(crate) fn in_whole(self, whole: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Corrupted { what, detail } => {
+                Self::Corrupted { what: whole(), detail: format!("{what}: {detail}") }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn corrupted(what: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Corrupted { what: what.into(), detail: detail.into() }
     }

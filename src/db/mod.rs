@@ -12,6 +12,7 @@ mod query;
 mod read;
 mod transfer;
 mod verify;
+mod whole;
 mod write;
 
 pub use collection::{Collection, Stats};

@@ -84,21 +84,22 @@ impl Collection {
     /// # Errors
     /// [`Error::Corrupted`].
     pub fn get(&self, id: &str) -> Result<Option<StoredDocument>> {
-        let collection = self.inner.record().number;
-        let Some(number) = self.inner.find(id)? else { return Ok(None) };
-        let Some(record) = self.inner.document_record(collection, number)? else {
-            return Ok(None);
-        };
-        let base = keys::numbered(keys::TEXT, collection, number);
-        let bytes = self.inner.store.get_split(&base, Kind::Text)?.unwrap_or_default();
-        if bytes.len() as u64 != record.text_bytes {
-            return Err(Error::corrupted(
-                format!("text of document {id:?}"),
-                format!("{} bytes where {} were stored", bytes.len(), record.text_bytes),
-            ));
+        loop {
+            let Some(number) = self.inner.find(id)? else { return Ok(None) };
+            match self.stored(number) {
+                // Replaced or removed while it was read: its parts were not of one commit.
+                Err(Error::Corrupted { .. }) if self.inner.find(id)? != Some(number) => {}
+                read => return read.map(Some),
+            }
         }
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::corrupted(format!("text of document {id:?}"), "it is not UTF-8"))?;
+    }
+
+    fn stored(&self, number: u32) -> Result<StoredDocument> {
+        let collection = self.inner.record().number;
+        let Some(record) = self.inner.document_record(collection, number)? else {
+            return Err(Error::corrupted(format!("document {number}"), "its record is missing"));
+        };
+        let text = self.inner.document_text(collection, number, &record)?;
         let mut chunks = Vec::with_capacity(record.chunks.len().min(1 << 16));
         for chunk in record.chunks.clone() {
             let key = keys::numbered(keys::CHUNK, collection, chunk);
@@ -107,7 +108,7 @@ impl Collection {
             };
             chunks.push(found.stored(chunk));
         }
-        Ok(Some(StoredDocument { info: record.into(), text, chunks }))
+        Ok(StoredDocument { info: record.into(), text, chunks })
     }
 }
 
@@ -119,6 +120,34 @@ impl Inner {
     ) -> Result<Option<DocumentRecord>> {
         let base = keys::numbered(keys::DOCUMENT, collection, number);
         self.store.get_split_record(&base, Kind::Document)
+    }
+
+    /// The text of the document whose record is `stored`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] where it is missing, of another length, or no text.
+    pub(super) fn document_text(
+        &self,
+        collection: u32,
+        number: u32,
+        stored: &DocumentRecord,
+    ) -> Result<String> {
+        let name = || format!("text of document {:?}", stored.id);
+        let bad = |detail: String| Error::corrupted(name(), detail);
+        let base = keys::numbered(keys::TEXT, collection, number);
+        let read = self.store.get_split(&base, Kind::Text).map_err(|e| e.in_whole(name))?;
+        let Some(bytes) = read else {
+            return Err(bad("it is missing".to_owned()));
+        };
+        if bytes.len() as u64 != stored.text_bytes {
+            return Err(bad(format!(
+                "{} bytes where {} were stored",
+                bytes.len(),
+                stored.text_bytes
+            )));
+        }
+        String::from_utf8(bytes)
+            .map_err(|e| bad(format!("it is not UTF-8 from byte {}", e.utf8_error().valid_up_to())))
     }
 }
 

@@ -1,14 +1,13 @@
 //! Whole documents out of one database and into another: chunks and vectors as they are, nothing cut
 //! or embedded again. Export, import and repair are three uses of it.
 
-use super::collection::{Collection, Inner};
+use super::collection::Collection;
 use super::database::Database;
 use super::options::CollectionOptions;
-use super::write::Pending;
+use super::whole::Whole;
 use crate::error::{Error, Result};
-use crate::store::records::{ChunkRecord, CollectionRecord, ContentHash};
-use crate::store::{Access, Kind, keys};
-use crate::text::Document;
+use crate::store::records::CollectionRecord;
+use crate::store::{Access, keys};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -18,20 +17,6 @@ const VERSION: u32 = 1;
 const BATCH: usize = 256;
 /// A line holds a document with all its vectors; a longer one is no export of ours.
 const MAX_LINE_BYTES: u64 = 8 << 30;
-
-/// A document with all that was made of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Whole {
-    document: Document,
-    hash: ContentHash,
-    chunks: Vec<WholeChunk>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct WholeChunk {
-    record: ChunkRecord,
-    vector: Vec<f32>,
-}
 
 /// The first line of an export.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,81 +38,17 @@ pub struct Repaired {
     pub doubtful: Vec<String>,
 }
 
-impl Inner {
-    fn whole(&self, number: u32) -> Result<Whole> {
-        let record = self.record();
-        let missing = |what: &str| {
-            Error::corrupted(format!("document {number}"), format!("{what} is missing"))
-        };
-        let stored = self.document_record(record.number, number)?;
-        let stored = stored.ok_or_else(|| missing("its record"))?;
-        let named = |error: Error| match error {
-            Error::Corrupted { detail, .. } => {
-                Error::corrupted(format!("document {:?}", stored.id), detail)
-            }
-            other => other,
-        };
-        let base = keys::numbered(keys::TEXT, record.number, number);
-        let bytes = self.store.get_split(&base, Kind::Text).map_err(named)?;
-        let bytes = bytes.filter(|b| b.len() as u64 == stored.text_bytes);
-        let text = bytes.and_then(|b| String::from_utf8(b).ok());
-        let text = text.ok_or_else(|| named(missing("its text")))?;
-        let mut chunks = Vec::with_capacity(stored.chunks.len().min(1 << 16));
-        for chunk in stored.chunks.clone() {
-            let key = keys::numbered(keys::CHUNK, record.number, chunk);
-            let found: Option<ChunkRecord> =
-                self.store.get_record(&key, Kind::Chunk).map_err(named)?;
-            let found = found.filter(|c| c.document == number && text.get(c.bytes()).is_some());
-            let found = found.ok_or_else(|| named(missing("a chunk")))?;
-            let vector = self.vector(&record, chunk).map_err(named)?;
-            chunks.push(WholeChunk { record: found, vector });
-        }
-        // A chunk without tokens is a document with the caller's own vector.
-        let vector = chunks.first().filter(|c| c.record.tokens == 0).map(|c| c.vector.clone());
-        let document = Document {
-            id: stored.id,
-            title: stored.title,
-            text,
-            metadata: stored.metadata,
-            origin: stored.origin,
-            headings: stored.headings,
-            source_code: false,
-            vector,
-        };
-        Ok(Whole { document, hash: stored.hash, chunks })
-    }
-
-    /// Commits whole documents, replacing those with the same ids.
-    fn put_whole(&self, documents: Vec<Whole>) -> Result<()> {
-        let dimensions = self.record().dimensions as usize;
-        let mut pending = Vec::with_capacity(documents.len());
-        for Whole { document, hash, chunks } in documents {
-            super::write::check_id(&document.id)?;
-            for chunk in &chunks {
-                crate::vector::check_unit(&chunk.vector, dimensions)?;
-                if document.text.get(chunk.record.bytes()).is_none() {
-                    return Err(Error::parameter(
-                        "document",
-                        format!("{:?} has a chunk that is not inside its text", document.id),
-                    ));
-                }
-            }
-            let chunks = chunks.into_iter().map(|c| (c.record, c.vector)).collect();
-            pending.push(Pending::whole(document, hash, chunks));
-        }
-        self.commit(pending, &[]).map(drop)
-    }
-}
-
 impl Collection {
     /// Writes the collection as JSONL: a line with its settings, then a line for each document with
     /// its text, metadata, chunks and vectors. Numbers keep every bit. Returns the number of
-    /// documents.
+    /// documents. It is of one generation: commits to the collection wait until it is written,
+    /// searches go on.
     ///
     /// # Errors
     /// [`Error::Io`] of `out`, [`Error::Corrupted`].
     pub fn export(&self, out: &mut impl Write) -> Result<usize> {
         let inner = &self.inner;
+        let _writer = inner.writer();
         let record = inner.record();
         let prefix = keys::prefix(keys::DOCUMENT, record.number);
         write_line(out, &Header { vdb_export: VERSION, collection: record })?;

@@ -1,9 +1,8 @@
 //! The indexes and the cross-references of a collection against the store.
 
 use super::collection::Collection;
-use crate::error::Result;
-use crate::store::records::ChunkRecord;
-use crate::store::{Kind, keys};
+use crate::error::{Error, Result};
+use crate::store::keys;
 
 /// Vectors that are looked up in the vector index; all, where there are no more.
 const SAMPLE: usize = 256;
@@ -28,7 +27,7 @@ impl Collection {
         let (mut documents, mut chunks) = (0u64, 0u64);
         for number in inner.store.scan_numbers(&keys::prefix(keys::DOCUMENT, record.number)) {
             documents += 1;
-            match number.and_then(|n| self.check_document(record.number, n)) {
+            match number.and_then(|n| self.check_document(n)) {
                 Ok(count) => chunks += count,
                 Err(error) => wrong.push(error.to_string()),
             }
@@ -79,32 +78,14 @@ impl Collection {
     }
 
     /// The number of its chunks, all of them whole.
-    fn check_document(&self, collection: u32, number: u32) -> Result<u64> {
-        use crate::error::Error;
-        let inner = &self.inner;
-        let Some(document) = inner.document_record(collection, number)? else {
-            return Err(Error::corrupted(format!("document {number}"), "its record is missing"));
-        };
-        let bad =
-            |detail: String| Err(Error::corrupted(format!("document {:?}", document.id), detail));
-        let base = keys::numbered(keys::TEXT, collection, number);
-        let text = inner.store.get_split(&base, Kind::Text)?.unwrap_or_default();
-        if text.len() as u64 != document.text_bytes {
-            return bad(format!("{} bytes of text for {}", text.len(), document.text_bytes));
+    fn check_document(&self, number: u32) -> Result<u64> {
+        let whole = self.inner.whole(number)?;
+        if self.inner.find(&whole.document.id)? != Some(number) {
+            return Err(Error::corrupted(
+                format!("document {:?}", whole.document.id),
+                "its id leads elsewhere",
+            ));
         }
-        if inner.find(&document.id)? != Some(number) {
-            return bad("its id leads elsewhere".to_owned());
-        }
-        for chunk in document.chunks.clone() {
-            let key = keys::numbered(keys::CHUNK, collection, chunk);
-            match inner.store.get_record::<ChunkRecord>(&key, Kind::Chunk)? {
-                Some(found)
-                    if found.document == number && found.span.end <= document.text_bytes => {}
-                Some(_) => return bad(format!("chunk {chunk} is not of this document")),
-                None => return bad(format!("chunk {chunk} is missing")),
-            }
-            inner.vector(&inner.record(), chunk)?;
-        }
-        Ok(document.chunks.len() as u64)
+        Ok(whole.chunks.len() as u64)
     }
 }
