@@ -22,6 +22,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use support::Random;
 use vdb::{CollectionOptions, Database, Mode};
 
 fn main() {
@@ -54,13 +55,7 @@ fn killed_while_ingesting() {
     let folder = tempfile::tempdir().unwrap();
     support::models();
     let ids = corpus(&folder.path().join("corpus.jsonl"));
-    let mut random = 0x2545_f491_4f6c_dd1du64;
-    let mut next = move |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut known = 0;
     let mut fresh = 0;
     for round in 0..rounds {
@@ -74,11 +69,10 @@ fn killed_while_ingesting() {
             .spawn()
             .unwrap();
         let pid = child.id();
-        let delay = Duration::from_millis(100 + next(3500));
+        let delay = Duration::from_millis(100 + random.below(3500) as u64);
         let killer = std::thread::spawn(move || {
             std::thread::sleep(delay);
-            // SIGKILL, as the system or a power button would.
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            support::kill(pid);
         });
         let mut acknowledged = known;
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {

@@ -17,15 +17,10 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{Cursor, Write as _};
-use std::path::{Path, PathBuf};
-use support::HashedWords;
+use support::{files, words};
 use vdb::{CollectionOptions, Database, Document, Filter, Mode};
 
 const FIXTURE: &str = "tests/golden/format-1.zip";
-
-fn words() -> CollectionOptions {
-    CollectionOptions::encoder(HashedWords::new("words"))
-}
 
 /// What the fixture was made of: forty documents, ten of them replaced and five removed.
 fn document(i: usize, revision: usize) -> Document {
@@ -112,14 +107,4 @@ fn make() {
         archive.write_all(&fs::read(&file).unwrap()).unwrap();
     }
     archive.finish().unwrap();
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found.sort();
-    found
 }

@@ -14,12 +14,8 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use support::HashedWords;
+use support::{HashedWords, words};
 use vdb::{CollectionOptions, Database, Document, Error, Filter, Mode};
-
-fn words() -> CollectionOptions {
-    CollectionOptions::encoder(HashedWords::new("words"))
-}
 
 #[test]
 fn own_vectors_need_no_model() {

@@ -14,26 +14,13 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::HashedWords;
+use support::{files, words};
 use vdb::{Collection, CollectionOptions, Database, Document, Error};
-
-fn words() -> CollectionOptions {
-    CollectionOptions::encoder(HashedWords::new("words"))
-}
 
 fn open(path: &Path) -> (Database, Collection) {
     let database = Database::open(path).unwrap();
     let collection = database.collection("c", &words()).unwrap();
     (database, collection)
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found
 }
 
 fn holding(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {

@@ -90,15 +90,3 @@ fn role(role: &str, path: &Path) -> Command {
         .stderr(Stdio::piped());
     command
 }
-
-/// xorshift64 (Marsaglia 2003): the same numbers for the same seed.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-}

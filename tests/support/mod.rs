@@ -4,9 +4,11 @@
 use libtest_mimic::{Failed, Trial};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
+use vdb::CollectionOptions;
 use vdb::encode::{Embedding, Encoder, EncoderHandle, Fingerprint, InputKind};
 use vdb::model::{Device, FetchOptions, Models, Precision, fetch};
 use vdb::text::tokenizer::{TokenSpans, Words};
@@ -57,6 +59,56 @@ fn trial(name: &str, test: fn()) -> Trial {
         test();
         Ok::<(), Failed>(())
     })
+}
+
+/// Every file under `folder`, in order.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// xorshift64 (Marsaglia 2003): the same numbers for the same seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+/// SIGKILL, as the system or a power button would; whether there was such a process.
+pub fn kill(process: u32) -> bool {
+    let killed =
+        Command::new("kill").args(["-9", &process.to_string()]).stderr(Stdio::null()).status();
+    killed.unwrap().success()
+}
+
+/// What a child process says until it ends, which it must within `limit`.
+pub fn output_within(mut child: Child, limit: Duration, told: &str) -> Output {
+    let process = child.id();
+    drop(child.stdin.take());
+    let (done, ended) = mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let late = ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+        late && kill(process)
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(done);
+    assert!(!watch.join().unwrap(), "{told}: it hangs");
+    output
+}
+
+/// Options of a collection whose encoder needs no model.
+pub fn words() -> CollectionOptions {
+    CollectionOptions::encoder(HashedWords::new("words"))
 }
 
 /// Runs the binary in `folder` and returns exit status, standard output and standard error.

@@ -1,13 +1,14 @@
 //! Bits flipped, bytes written over and files cut short, one at a time, anywhere in a database.
 
 use super::workload::{self, Oracle, Step};
-use super::{Random, role, rounds};
+use super::{role, rounds};
+use crate::support::{self, Random, output_within, words};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use vdb::{Database, Mode};
 
 /// A database of this size opens and answers in a tenth of a second.
@@ -18,7 +19,7 @@ pub fn answer(path: &Path) {
     let told = |error: vdb::Error| json!({"error": error.to_string()});
     let said = match Database::open_existing(path) {
         Err(error) => told(error),
-        Ok(database) => match database.existing_collection("c", &workload::options()) {
+        Ok(database) => match database.existing_collection("c", &words()) {
             Err(error) => told(error),
             Ok(collection) => {
                 let mut said = json!({});
@@ -166,38 +167,10 @@ fn one(
     fs::write(&target, bytes).unwrap();
     let told = format!("time {time}: {what} {} at {at}", file.display());
 
-    let mut child = role("answer", path).spawn().unwrap();
-    drop(child.stdin.take());
-    let begun = Instant::now();
-    let reader = {
-        let mut out = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = std::io::Read::read_to_end(&mut out, &mut bytes);
-            bytes
-        })
-    };
-    let errors = {
-        let mut out = child.stderr.take().unwrap();
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = std::io::Read::read_to_end(&mut out, &mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    };
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if begun.elapsed() > LIMIT {
-            child.kill().unwrap();
-            panic!("{told}: it hangs");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let (said, complained) = (reader.join().unwrap(), errors.join().unwrap());
-    assert!(status.success(), "{told}: {status}: {complained}");
-    let said: Value = serde_json::from_slice(&said).unwrap();
+    let output = output_within(role("answer", path).spawn().unwrap(), LIMIT, &told);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}: {}: {complained}", output.status);
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let outcome = judge(&said, expected, &told);
     // The kind of file, not its name.
     let kind = if file.starts_with("store") || file.starts_with("index") {
@@ -231,23 +204,11 @@ fn judge(said: &Value, expected: &[Value; 2], told: &str) -> Outcome {
     outcome
 }
 
+/// The files that have something in them, as paths relative to `folder`.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut pending = vec![PathBuf::new()];
-    while let Some(relative) = pending.pop() {
-        for entry in fs::read_dir(folder.join(&relative)).unwrap() {
-            let entry = entry.unwrap();
-            let path = relative.join(entry.file_name());
-            let data = entry.metadata().unwrap();
-            if data.is_dir() {
-                pending.push(path);
-            } else if data.len() > 0 {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
+    let mut found = support::files(folder);
+    found.retain(|file| fs::metadata(file).unwrap().len() > 0);
+    found.iter().map(|file| file.strip_prefix(folder).unwrap().to_path_buf()).collect()
 }
 
 fn copy(from: &Path, to: &Path) {

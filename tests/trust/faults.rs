@@ -2,11 +2,12 @@
 //! way of testing what happens when the disk is full or broken.
 
 use super::workload::{self, Oracle, Step};
-use super::{Random, rounds, shim};
+use super::{rounds, shim};
+use crate::support::{Random, output_within};
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const STEPS: usize = 8;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -97,27 +98,7 @@ fn one(error: &str, sticky: bool, at: usize, failed: &mut usize) -> usize {
     if sticky {
         command.env("SHIM_STICKY", "1");
     }
-    let mut child = command.spawn().unwrap();
-    let pid = child.id();
-    drop(child.stdin.take());
-    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let watch = {
-        let done = std::sync::Arc::clone(&done);
-        std::thread::spawn(move || {
-            let begun = Instant::now();
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                if begun.elapsed() > LIMIT {
-                    let _ =
-                        std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        })
-    };
-    let output = child.wait_with_output().unwrap();
-    done.store(true, std::sync::atomic::Ordering::Relaxed);
-    watch.join().unwrap();
+    let output = output_within(command.spawn().unwrap(), LIMIT, &told);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}: {}: {complaint}", output.status);
 

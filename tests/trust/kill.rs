@@ -1,7 +1,8 @@
 //! SIGKILL at a random moment of a random workload.
 
 use super::workload::{self, Oracle, Step};
-use super::{Random, role, rounds};
+use super::{role, rounds};
+use crate::support::{self, Random};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub fn killed_at_random_moments() {
         let delay = Duration::from_millis(20 + random.below(700) as u64);
         let killer = std::thread::spawn(move || {
             std::thread::sleep(delay);
-            std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+            support::kill(pid);
         });
         let mut pending: Option<Step> = None;
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {

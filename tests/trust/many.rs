@@ -76,7 +76,7 @@ pub fn read(path: &Path) {
     let (mut reads, mut last) = (0, 0);
     while !stop.is_finished() {
         let database = Database::open_read_only(path).unwrap();
-        let collection = database.existing_collection("c", &workload::options()).unwrap();
+        let collection = database.existing_collection("c", &crate::support::words()).unwrap();
         let contents = workload::contents(&collection);
         let texts: Vec<&String> = contents.values().collect();
         assert!(texts.len() == IDS.len() && texts.iter().all(|t| *t == texts[0]), "{contents:?}");

@@ -5,7 +5,8 @@
 //! what survives it survives them.
 
 use super::workload::{self, Oracle, Step};
-use super::{Random, rounds, shim};
+use super::{rounds, shim};
+use crate::support::Random;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};

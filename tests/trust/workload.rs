@@ -1,11 +1,11 @@
 //! What is done to a database, and the map that says what must be in it.
 
-use super::{Random, rounds};
-use crate::support::HashedWords;
+use super::rounds;
+use crate::support::{Random, words};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-use vdb::{Collection, CollectionOptions, Database, Document, Mode};
+use vdb::{Collection, Database, Document, Mode};
 
 /// Document id to text.
 pub type Oracle = BTreeMap<String, String>;
@@ -96,13 +96,9 @@ impl Step {
     }
 }
 
-pub fn options() -> CollectionOptions {
-    CollectionOptions::encoder(HashedWords::new("words"))
-}
-
 pub fn open_at(path: &Path) -> vdb::Result<(Database, Collection)> {
     let database = Database::open(path)?;
-    let collection = database.collection("c", &options())?;
+    let collection = database.collection("c", &words())?;
     Ok((database, collection))
 }
 
