@@ -156,6 +156,26 @@ fn a_backup_is_one_generation_and_comes_back_whole() {
     Database::restore(&backup, folder.path().join("x")).unwrap();
 }
 
+/// A private database has a private backup, and one that others may read comes back as one.
+#[cfg(unix)]
+#[test]
+fn a_copy_is_as_open_as_what_it_was_made_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(open(&path));
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (given, kept) in [(0o755, 0o755), (0o700, 0o700), (0o550, 0o750)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(given)).unwrap();
+        let (backup, restored) = (folder.path().join("backup"), folder.path().join("restored"));
+        Database::backup(&path, &backup).unwrap();
+        Database::restore(&backup, &restored).unwrap();
+        assert_eq!((mode(&backup), mode(&restored)), (kept, kept));
+        std::fs::remove_dir_all(backup).unwrap();
+        std::fs::remove_dir_all(restored).unwrap();
+    }
+}
+
 #[test]
 fn what_was_removed_is_nowhere_after_compaction() {
     let folder = tempfile::tempdir().unwrap();

@@ -55,7 +55,7 @@ pub(crate) fn backup(folder: &Path, to: &Path) -> Result<u64> {
     let json = serde_json::to_vec_pretty(&list)
         .map_err(|e| Error::parameter("database", format!("a file name is not text: {e}")))?;
     File::create(&path).and_then(|mut f| f.write_all(&json)).map_err(Error::io("write", &path))?;
-    put_in_place(draft, &parent, to)?;
+    put_in_place(draft, folder, &parent, to)?;
     Ok(total)
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn restore(from: &Path, folder: &Path) -> Result<()> {
             format!("it was damaged before it was backed up: {first}"),
         ));
     }
-    put_in_place(draft, &parent, folder)
+    put_in_place(draft, from, &parent, folder)
 }
 
 fn read_list(from: &Path) -> Result<List> {
@@ -141,8 +141,10 @@ fn draft_beside(target: &Path) -> Result<(PathBuf, TempDir)> {
     Ok((parent, draft))
 }
 
-/// Makes a finished draft durable and gives it its name, all at once.
-fn put_in_place(draft: TempDir, parent: &Path, target: &Path) -> Result<()> {
+/// Makes a finished draft durable and gives it the mode of the folder `like` and its name, all at
+/// once.
+fn put_in_place(draft: TempDir, like: &Path, parent: &Path, target: &Path) -> Result<()> {
+    open_like(draft.path(), like)?;
     sync_all(draft.path())?;
     match fs::remove_dir(target) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -154,6 +156,21 @@ fn put_in_place(draft: TempDir, parent: &Path, target: &Path) -> Result<()> {
     // Renamed, so there is nothing left to remove.
     let _ = draft.keep();
     tree::sync_folder(parent)
+}
+
+/// Nobody else could read a draft; whoever may read what it was made of may read it now. Its owner
+/// may write, even where the other one is on a disk that is for reading only.
+#[cfg(unix)]
+fn open_like(folder: &Path, like: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(like).map_err(Error::io("read", like))?.permissions().mode();
+    let permissions = fs::Permissions::from_mode(mode | 0o700);
+    fs::set_permissions(folder, permissions).map_err(Error::io("set the mode of", folder))
+}
+
+#[cfg(not(unix))]
+fn open_like(_folder: &Path, _like: &Path) -> Result<()> {
+    Ok(())
 }
 
 fn sync_all(folder: &Path) -> Result<()> {
