@@ -40,6 +40,7 @@ mod hash;
 mod index;
 #[cfg(feature = "models")]
 pub mod model;
+mod panics;
 mod store;
 pub mod text;
 pub mod vector;

@@ -13,8 +13,10 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
-use support::vdb;
+use support::{files, vdb, words};
+use vdb::{Database, Document};
 
 #[test]
 fn help_and_version_go_to_standard_output() {
@@ -124,6 +126,72 @@ fn a_folder_of_something_else_is_not_made_a_database() {
     assert_eq!(status, 2);
     assert!(err.contains("holds other files"), "{err}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+fn filled(path: &Path) {
+    let database = Database::open(path).unwrap();
+    let collection = database.collection("default", &words()).unwrap();
+    let text = |i: usize| format!("document {i} {}", "word ".repeat(i));
+    collection.add((0..60).map(|i| Document::new(format!("d{i}"), text(i)))).unwrap();
+    collection.save_indexes().unwrap();
+}
+
+#[test]
+fn verify_tells_damaged_indexes_in_both_depths_and_mends_them_in_the_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    filled(&at.join(".vdb"));
+    let verify = |arguments: &[&str]| {
+        let (status, out, err) = vdb(at, &[&["verify"], arguments].concat());
+        assert!(!err.contains("panicked"), "{err}");
+        (status, out)
+    };
+    assert_eq!(verify(&[]), (0, String::new()));
+    assert_eq!(verify(&["--full"]), (0, String::new()));
+    for (folder, end) in [("vectors", "segment"), ("vectors", "SEGMENTS"), ("keywords", "idx")] {
+        let files = files(&at.join(".vdb/index/0").join(folder));
+        let file = files.iter().find(|f| f.to_string_lossy().ends_with(end)).unwrap();
+        let mut bytes = fs::read(file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x20;
+        fs::write(file, bytes).unwrap();
+        let index = format!("the {} index", folder.trim_end_matches('s'));
+        for arguments in [&[][..], &[], &["--full"]] {
+            let (status, out) = verify(arguments);
+            assert_eq!((status, out.lines().count()), (4, 1), "{end}: {out}");
+            assert!(out.contains(&index), "{end}: {out}");
+        }
+        assert_eq!(verify(&[]), (0, String::new()), "{end}: made anew");
+        assert_eq!(verify(&["--full"]), (0, String::new()), "{end}");
+    }
+}
+
+/// Only the second depth reads records; and where the storage engine panics on them, the person at
+/// the terminal is told in one way.
+#[test]
+fn verify_tells_damaged_records_without_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    filled(&at.join(".vdb"));
+    let store = at.join(".vdb/store/1/db");
+    let whole = fs::read(&store).unwrap();
+    let used = whole.iter().rposition(|b| *b != 0).unwrap();
+    let mut found = [0, 0];
+    for round in 0..24 {
+        for (depth, arguments) in [&["verify"][..], &["verify", "--full"]].iter().enumerate() {
+            let mut bad = whole.clone();
+            let at_byte = round * used / 24;
+            bad[at_byte..(at_byte + 16).min(used)].fill(0xA5);
+            fs::write(&store, bad).unwrap();
+            let (status, out, err) = vdb(at, arguments);
+            assert!(!err.contains("panicked"), "{err}");
+            assert!(matches!(status, 0 | 4), "{status}: {err}");
+            assert_eq!(status == 4, !out.is_empty(), "{out}");
+            found[depth] += usize::from(status == 4);
+        }
+    }
+    println!("{found:?} of 24 damages found");
+    assert!(found[1] >= found[0] && found[1] > 12, "{found:?}");
 }
 
 #[test]

@@ -101,8 +101,8 @@ fn layers_look_down() {
     let below: [(&str, &[&str]); 8] = [
         ("vector/", &["error", "hash"]),
         ("text/", &["error", "hash"]),
-        ("index/", &["error", "hash", "vector", "text"]),
-        ("store/", &["error", "hash", "text", "encode"]),
+        ("index/", &["error", "hash", "panics", "vector", "text"]),
+        ("store/", &["error", "hash", "panics", "text", "encode"]),
         ("model/", &["error", "hash", "text", "encode"]),
         ("encode/", &["error", "hash", "text", "model"]),
         ("db/", &["error", "hash", "vector", "text", "index", "store", "encode"]),

@@ -98,6 +98,7 @@ enum Status {
 /// Parses the arguments of the process, runs the command and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    print_no_caught_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -120,6 +121,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
+}
+
+/// What is caught is told as an error; any other panic is a defect and printed as ever.
+fn print_no_caught_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !crate::panics::are_caught() {
+            usual(panic);
+        }
+    }));
 }
 
 fn is_usage(error: &Error) -> bool {

@@ -3,14 +3,14 @@
 use super::Status;
 use super::options::Global;
 use super::output::Out;
-use crate::db::CollectionOptions;
+use crate::db::{CollectionOptions, Database};
 use crate::error::{Error, Result};
 use clap::Args;
 use serde_json::json;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Also every document's parts and both indexes against the store
+    /// Also every record, every document's parts, and both indexes against the store
     #[arg(long)]
     full: bool,
 }
@@ -37,18 +37,35 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
 }
 
 fn check(global: &Global, full: bool, out: Out) -> Result<Vec<String>> {
+    // Opening has compared manifest, head and ledger.
     let database = global.database_to_look()?;
-    let mut damage = database.verify();
-    if full {
-        for info in database.collections()? {
-            let collection =
-                database.existing_collection(&info.name, &CollectionOptions::default())?;
+    let mut damage = if full { database.verify() } else { Vec::new() };
+    // What was found so far is told, whatever else cannot be read.
+    if let Err(error) = check_collections(&database, full, out, &mut damage) {
+        match error {
+            Error::Corrupted { .. } => damage.push(error.to_string()),
+            other => return Err(other),
+        }
+    }
+    Ok(damage)
+}
+
+fn check_collections(
+    database: &Database,
+    full: bool,
+    out: Out,
+    damage: &mut Vec<String>,
+) -> Result<()> {
+    for info in database.collections()? {
+        let collection = database.existing_collection(&info.name, &CollectionOptions::default())?;
+        // Before they are opened, which makes damaged ones anew.
+        damage.extend(collection.verify_files()?);
+        if full {
             damage.extend(collection.verify()?);
-            // Repaired already, since indexes are caches; worth telling, and no damage any more.
             for notice in collection.take_notices() {
                 out.note(&notice);
             }
         }
     }
-    Ok(damage)
+    Ok(())
 }

@@ -179,6 +179,12 @@ impl Inner {
         Ok(self.keywords.get_or_init(|| index))
     }
 
+    /// The keyword index, where it was opened already.
+    #[cfg(feature = "keyword")]
+    pub(super) fn opened_keywords(&self) -> Option<&KeywordIndex> {
+        self.keywords.get()
+    }
+
     /// What `letter`'s records have and the index lacks, and the other way round. A chunk number is
     /// never used twice, so the numbers alone tell.
     fn difference(
@@ -241,11 +247,11 @@ impl Inner {
         })
     }
 
-    fn folder(&self, index: &str, record: &CollectionRecord) -> PathBuf {
+    pub(super) fn folder(&self, index: &str, record: &CollectionRecord) -> PathBuf {
         self.store.folder().join(INDEX).join(record.number.to_string()).join(index)
     }
 
-    fn stamp(&self, record: &CollectionRecord) -> Stamp {
+    pub(super) fn stamp(&self, record: &CollectionRecord) -> Stamp {
         Stamp { database: self.store.database(), collection: record.number }
     }
 

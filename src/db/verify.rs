@@ -2,16 +2,55 @@
 
 use super::collection::Collection;
 use crate::error::{Error, Result};
+#[cfg(feature = "keyword")]
+use crate::index::KeywordIndex;
+use crate::index::VectorIndex;
 use crate::store::keys;
 
 /// Vectors that are looked up in the vector index; all, where there are no more.
 const SAMPLE: usize = 256;
 
 impl Collection {
+    /// Checks the files of both indexes by their checksums, without reading a document. Returns what
+    /// is damaged, in words; empty means all is well. An index is a cache: what is damaged is made
+    /// anew from the store when it is next used.
+    ///
+    /// # Errors
+    /// Only where the check itself cannot be made.
+    pub fn verify_files(&self) -> Result<Vec<String>> {
+        let inner = &self.inner;
+        let _writer = inner.writer();
+        // Nobody writes an index file meanwhile.
+        let _turn = inner.store.turn()?;
+        let record = inner.record();
+        let stamp = inner.stamp(&record);
+        let mut wrong = Vec::new();
+        let mut tell = |index: &str, damage: Option<String>| {
+            if let Some(damage) = damage {
+                wrong.push(format!("collection {:?}: the {index} index: {damage}", record.name));
+            }
+        };
+        let folder = inner.folder("vectors", &record);
+        tell("vector", VectorIndex::damage(&folder, record.dimensions as usize, stamp));
+        #[cfg(feature = "keyword")]
+        {
+            let damage = if let Some(index) = inner.opened_keywords() {
+                // Its files come and go as it merges them, and it knows which are its own.
+                index.damaged_files()?.first().map(|f| format!("{} is damaged", f.display()))
+            } else {
+                let folder = inner.folder("keywords", &record);
+                KeywordIndex::damage(&folder, record.language.parse()?, stamp)
+            };
+            tell("keyword", damage);
+        }
+        Ok(wrong)
+    }
+
     /// Checks that every document has its text, chunks and vectors, that both indexes hold exactly
     /// the stored chunks, and that a sample of stored vectors is found in the index by exact
     /// search. Returns what is wrong, in words; empty means all is well. For the bytes themselves
-    /// see [`crate::Database::verify`].
+    /// see [`crate::Database::verify`], for the files of the indexes [`Collection::verify_files`]:
+    /// this opens both indexes, which makes damaged ones anew.
     ///
     /// # Errors
     /// Only where the check itself cannot be made.

@@ -7,6 +7,7 @@ mod files;
 
 use super::{Bitmap, Stamp};
 use crate::error::{Error, Result};
+use crate::panics;
 use files::SummedFiles;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -136,6 +137,19 @@ struct Payload {
     generation: u64,
 }
 
+impl Payload {
+    /// That of an index which holds nothing yet.
+    fn new(language: Language, stamp: Stamp) -> Self {
+        Self {
+            version: VERSION,
+            database: stamp.database,
+            collection: stamp.collection,
+            language: format!("{language:?}"),
+            generation: 0,
+        }
+    }
+}
+
 /// Finds chunks by their words. Searched by any number of threads while one applies changes.
 pub(crate) struct KeywordIndex {
     folder: PathBuf,
@@ -157,29 +171,38 @@ impl KeywordIndex {
         language: Language,
         stamp: Stamp,
     ) -> Result<(Self, Option<String>)> {
-        let wanted = Payload {
-            version: VERSION,
-            database: stamp.database,
-            collection: stamp.collection,
-            language: format!("{language:?}"),
-            generation: 0,
-        };
-        if folder.join("meta.json").exists() {
-            // Files that are damaged in a way that no checksum covers can make tantivy panic.
-            let opened = std::panic::catch_unwind(|| Self::existing(folder, language, &wanted))
-                .unwrap_or_else(|_| Err("it cannot be read".to_owned()));
-            match opened {
-                Ok(index) => return Ok((index, None)),
-                Err(reason) => {
-                    let index = Self::create(folder, language, wanted)?;
-                    return Ok((index, Some(reason)));
-                }
+        let wanted = Payload::new(language, stamp);
+        match Self::existing(folder, language, &wanted) {
+            Ok(Some(index)) => Ok((index, None)),
+            Ok(None) => Self::create(folder, language, wanted).map(|index| (index, None)),
+            Err(reason) => {
+                Self::create(folder, language, wanted).map(|index| (index, Some(reason)))
             }
         }
-        Self::create(folder, language, wanted).map(|index| (index, None))
     }
 
-    fn existing(folder: &Path, language: Language, wanted: &Payload) -> Result<Self, String> {
+    /// Why the files of the index in `folder` cannot be used, where that is so. None of them is
+    /// changed.
+    pub(crate) fn damage(folder: &Path, language: Language, stamp: Stamp) -> Option<String> {
+        Self::existing(folder, language, &Payload::new(language, stamp)).err()
+    }
+
+    /// The index in `folder`, where there is one.
+    fn existing(
+        folder: &Path,
+        language: Language,
+        wanted: &Payload,
+    ) -> Result<Option<Self>, String> {
+        if !folder.join("meta.json").exists() {
+            return Ok(None);
+        }
+        // Files that are damaged in a way that no checksum covers can make tantivy panic.
+        panics::catch(|| Self::read(folder, language, wanted))
+            .unwrap_or_else(|_| Err("it cannot be read".to_owned()))
+            .map(Some)
+    }
+
+    fn read(folder: &Path, language: Language, wanted: &Payload) -> Result<Self, String> {
         let files = SummedFiles(MmapDirectory::open(folder).map_err(|e| e.to_string())?);
         let index = Index::open(files).map_err(|e| e.to_string())?;
         // tantivy trusts its files when it searches, so they are looked through now.

@@ -77,6 +77,12 @@ impl VectorIndex {
         Ok((index, notice))
     }
 
+    /// Why the files of the index in `folder` cannot be used, where that is so. None of them is
+    /// changed.
+    pub(crate) fn damage(folder: &Path, dimensions: usize, stamp: Stamp) -> Option<String> {
+        load(folder, dimensions, stamp).err().map(|error| error.to_string())
+    }
+
     /// The generation that the files hold; none before the first save.
     pub(crate) fn generation(&self) -> Option<u64> {
         let state = self.writer.lock().unwrap_or_else(PoisonError::into_inner);

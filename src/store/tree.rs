@@ -5,12 +5,12 @@
 //! told), and our own fsync after `flush`, which on Linux only asks for write-back.
 
 use crate::error::{Error, Result};
+use crate::panics;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::mem::ManuallyDrop;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -144,7 +144,7 @@ impl Tree {
 
     /// Runs one of sled's operations. Damage can make it panic; that, too, is an error.
     fn calm<T>(&self, run: impl FnOnce() -> std::result::Result<T, sled::Error>) -> Result<T> {
-        match std::panic::catch_unwind(AssertUnwindSafe(run)) {
+        match panics::catch(run) {
             Ok(done) => done.map_err(|e| translate(&self.folder, e)),
             Err(panic) => Err(gave_up(&self.folder, &*panic)),
         }
@@ -157,7 +157,7 @@ impl Drop for Tree {
         // SAFETY: nothing uses it after this.
         let sled = unsafe { ManuallyDrop::take(&mut self.sled) };
         // What sled could not write now was not acknowledged.
-        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(sled)));
+        let _ = panics::catch(|| drop(sled));
     }
 }
 
@@ -257,7 +257,7 @@ fn guarded<T: Send + 'static>(
     let worker = std::thread::Builder::new()
         .name("vdb-open".to_owned())
         .spawn(move || {
-            let _ = send.send(std::panic::catch_unwind(AssertUnwindSafe(open)));
+            let _ = send.send(panics::catch(open));
         })
         .map_err(Error::io("start a thread to open", folder))?;
     match receive.recv_timeout(OPEN_LIMIT) {
