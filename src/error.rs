@@ -229,7 +229,9 @@ impl Error {
 fn describe_io(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull => {
-            "the disk is full; free some room and run the command again".to_owned()
+            let why =
+                error.get_ref().map_or_else(|| "the disk is full".to_owned(), ToString::to_string);
+            format!("{why}; free some room and run the command again")
         }
         io::ErrorKind::NotFound => "no such file or folder".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -19,6 +19,8 @@
 mod damage;
 #[path = "trust/faults.rs"]
 mod faults;
+#[path = "trust/full.rs"]
+mod full;
 #[path = "trust/kill.rs"]
 mod kill;
 #[path = "trust/many.rs"]
@@ -43,6 +45,7 @@ fn main() {
             "work" => kill::work(&path),
             "answer" => damage::answer(&path),
             "fault" => faults::fault(&path),
+            "full" => full::full(&path),
             "hold" => many::hold(&path),
             #[cfg(unix)]
             "power" => power::work(&path),
@@ -67,6 +70,8 @@ fn main() {
         #[cfg(unix)]
         test("power_cut_at_every_sync", power::power_cut_at_every_sync)
             .with_ignored_flag(shim::library().is_none()),
+        test("a_full_disk_is_refused_and_forgotten", full::a_full_disk_is_refused_and_forgotten)
+            .with_ignored_flag(!full::can_mount()),
         test("one_of_twenty_writers_wins", many::one_of_twenty_writers_wins),
         test("readers_beside_a_writer", many::readers_beside_a_writer),
         test("a_database_is_a_map", workload::a_database_is_a_map),

@@ -232,6 +232,7 @@ impl Database {
         Inner::check_index_settings(&record)?;
         let mut batch = Batch::default();
         batch.put_record(keys::collection(&record.name), Kind::Collection, &record)?;
+        self.store.refuse_unless_room(batch.bytes())?;
         let turn = self.store.turn()?;
         self.store.commit(batch, &turn)?;
         Ok(record)

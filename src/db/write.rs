@@ -87,7 +87,8 @@ impl Collection {
     /// # Errors
     /// [`Error::NoEncoder`] for a document without a vector where the collection has no encoder;
     /// [`Error::Dimensions`] and [`Error::Vector`] for a vector that does not fit;
-    /// [`Error::Parameter`] for an empty id. Nothing is stored then.
+    /// [`Error::Parameter`] for an empty id; [`Error::Io`] of the kind `StorageFull` where the disk
+    /// has not room enough. Nothing is stored then.
     pub fn add(&self, documents: impl IntoIterator<Item = Document>) -> Result<IngestReport> {
         let mut report = IngestReport::default();
         let mut pending = Vec::new();
@@ -271,6 +272,12 @@ impl Inner {
         for item in kept {
             change.put(item)?;
         }
+        let sealed = if vectors.unsaved() + change.points.len() >= SEAL_AT {
+            vectors.unsaved_bytes()
+        } else {
+            0
+        };
+        self.store.refuse_unless_room(change.batch.bytes() + sealed)?;
         let turn = self.store.turn()?;
         change.record.generation = self.store.generation() + 1;
         let name = keys::collection(&change.record.name);

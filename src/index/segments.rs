@@ -104,6 +104,11 @@ impl VectorIndex {
         self.parts().live.len()
     }
 
+    /// Bytes of their vectors.
+    pub(crate) fn unsaved_bytes(&self) -> u64 {
+        (self.unsaved() * self.dimensions * size_of::<f32>()) as u64
+    }
+
     /// Inserts points that are new to the index; they are found when this returns.
     ///
     /// # Errors

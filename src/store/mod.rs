@@ -15,6 +15,7 @@ mod ledger;
 mod lock;
 mod manifest;
 pub(crate) mod records;
+mod room;
 mod snapshot;
 mod tree;
 mod verify;
@@ -101,6 +102,14 @@ impl Batch {
 
     pub(crate) fn delete(&mut self, key: Vec<u8>) {
         self.changes.insert(key, None);
+    }
+
+    /// Bytes of its keys and records.
+    pub(crate) fn bytes(&self) -> u64 {
+        let size = |(key, frame): (&Vec<u8>, &Option<Vec<u8>>)| {
+            (key.len() + frame.as_ref().map_or(0, Vec::len)) as u64
+        };
+        self.changes.iter().map(size).sum()
     }
 }
 
@@ -639,6 +648,14 @@ impl Store {
             return Err(Error::ReadOnly { path: self.folder.clone() });
         }
         if self.poisoned.load(Ordering::SeqCst) { Err(self.failed_before()) } else { Ok(()) }
+    }
+
+    /// Refuses a commit of `bytes` that the disk has no room for, before anything is written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] of the kind `StorageFull`.
+    pub(crate) fn refuse_unless_room(&self, bytes: u64) -> Result<()> {
+        room::check(&self.folder, bytes)
     }
 
     /// What is said to a change that comes after a write that failed.
