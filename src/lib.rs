@@ -27,7 +27,8 @@
 //! ```
 //!
 //! Features: `keyword` (BM25 and hybrid search), `files` (parsers and folder walk), `models` (ONNX
-//! Runtime encoders), `cli` (the binary; the default, and all of these). Without any, the crate is
+//! Runtime encoders), `cli` (the binary; the default, and all of these); `arrow` beside them (export
+//! and import of Arrow files). Without any, the crate is
 //! store and vector index.
 
 #[cfg(feature = "cli")]

@@ -166,6 +166,23 @@ fn verify_tells_damaged_indexes_in_both_depths_and_mends_them_in_the_second() {
     }
 }
 
+#[test]
+fn an_export_is_imported_whatever_its_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    filled(&at.join(".vdb"));
+    let formats: &[&str] = if cfg!(feature = "arrow") { &["jsonl", "arrow"] } else { &["jsonl"] };
+    for format in formats {
+        let (status, _, err) = vdb(at, &["export", "file", "--format", format]);
+        assert_eq!((status, err.as_str()), (0, "60 documents exported\n"));
+        let (status, _, err) = vdb(at, &["import", "file", "--db", format]);
+        assert_eq!((status, err.as_str()), (0, "60 documents imported\n"));
+        let (status, out, _) = vdb(at, &["get", "d2", "--db", format]);
+        assert_eq!((status, out.as_str()), (0, "document 2 word word \n"));
+        assert_eq!(vdb(at, &["verify", "--full", "--db", format]).0, 0);
+    }
+}
+
 /// Only the second depth reads records; and where the storage engine panics on them, the person at
 /// the terminal is told in one way.
 #[test]

@@ -270,10 +270,8 @@ fn a_compacted_index_goes_on_removing() {
     }
 }
 
-#[test]
-fn an_export_comes_back_to_the_bit() {
-    let folder = tempfile::tempdir().unwrap();
-    let (database, collection) = open(&folder.path().join("db"));
+/// 300 documents with what is easily lost on the way.
+fn add_awkward(collection: &Collection) {
     let awkward = [0.1 + 0.2, f64::MIN_POSITIVE, 1.0 / 3.0, -0.0, 9_007_199_254_740_993.0, 1e300];
     for i in 0..300 {
         let mut document =
@@ -288,6 +286,13 @@ fn an_export_comes_back_to_the_bit() {
         }
         collection.add([document]).unwrap();
     }
+}
+
+#[test]
+fn an_export_comes_back_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, collection) = open(&folder.path().join("db"));
+    add_awkward(&collection);
     let export = |collection: &Collection| {
         let mut out = Vec::new();
         assert_eq!(collection.export(&mut out).unwrap(), 300);
@@ -339,6 +344,92 @@ fn an_export_comes_back_to_the_bit() {
     assert_eq!(import(&whole).unwrap(), 300);
     let wrong = whole.replacen("\"dimensions\":64", "\"dimensions\":63", 1);
     assert!(matches!(import(&wrong), Err(Error::Dimensions { .. })), "{:?}", import(&wrong));
+}
+
+#[cfg(feature = "arrow")]
+#[test]
+fn an_arrow_export_comes_back_to_the_bit_and_never_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_database, collection) = open(&folder.path().join("db"));
+    add_awkward(&collection);
+    let mut line = Document::new("file", "# One\ntext under one\n## Two\nmore");
+    line.origin.path = Some("notes/file.md".to_owned());
+    line.origin.line = Some(3);
+    line.origin.verbatim = true;
+    let heading =
+        |level, text: &str, span| vdb::text::Heading { level, text: text.to_owned(), span };
+    line.headings = vec![heading(1, "One", 0..5), heading(2, "Two", 21..27)];
+    collection.add([line, Document::new("empty", "")]).unwrap();
+    let jsonl = |collection: &Collection| {
+        let mut out = Vec::new();
+        collection.export(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        text.split_once('\n').unwrap().1.to_owned()
+    };
+    let mut arrow = Vec::new();
+    assert_eq!(collection.export_arrow(&mut arrow).unwrap(), 302);
+    assert!(arrow.starts_with(vdb::db::ARROW_MAGIC));
+    let other = Database::open(folder.path().join("other")).unwrap();
+    let import = |name: &str, bytes: &[u8]| {
+        other.import_arrow(name, "test", &mut std::io::Cursor::new(bytes))
+    };
+    assert_eq!(import("c", &arrow).unwrap(), 302);
+    let imported = other.existing_collection("c", &words()).unwrap();
+    assert_eq!(jsonl(&imported), jsonl(&collection));
+    assert_eq!(imported.verify().unwrap(), Vec::<String>::new());
+    let mut again = Vec::new();
+    imported.export_arrow(&mut again).unwrap();
+    assert_eq!(import("second", &again).unwrap(), 302);
+    assert_eq!(jsonl(&other.existing_collection("second", &words()).unwrap()), jsonl(&collection));
+
+    // An empty collection is one, too.
+    let none = other.collection("none", &words()).unwrap();
+    let mut empty = Vec::new();
+    assert_eq!(none.export_arrow(&mut empty).unwrap(), 0);
+    assert_eq!(import("none", &empty).unwrap(), 0);
+
+    // There are no checksums in it: what is changed is refused or is other data, and never a panic.
+    let (mut random, mut refused) = (support::Random(0x1234_5678_9abc_def1), 0);
+    let small = {
+        let few = other.collection("few", &words()).unwrap();
+        few.add((0..5).map(|i| Document::new(format!("d{i}"), "some text"))).unwrap();
+        let mut out = Vec::new();
+        few.export_arrow(&mut out).unwrap();
+        out
+    };
+    for _ in 0..600 {
+        let mut bad = small.clone();
+        match random.below(4) {
+            0 => bad.truncate(random.below(bad.len())),
+            // The lengths are in the last part and at the beginning of each message.
+            1 => {
+                let at = bad.len() - 1 - random.below(bad.len() / 3);
+                bad[at] = random.below(256) as u8;
+            }
+            2 => {
+                let at = random.below(bad.len() - 8);
+                bad[at..at + 8].fill([0, 0x7f, 0xff][random.below(3)]);
+            }
+            _ => {
+                let at = random.below(bad.len());
+                bad[at] ^= 1 << random.below(8);
+            }
+        }
+        match import("hostile", &bad) {
+            Ok(_) => {}
+            Err(Error::Io { source, .. }) => panic!("{source}"),
+            Err(_) => refused += 1,
+        }
+    }
+    println!("{refused} of 600 refused");
+    assert!(refused > 150, "{refused}");
+    assert_eq!(other.verify(), Vec::<String>::new());
+    for bad in
+        [&b""[..], b"ARROW1", b"ARROW1\0\0\0\0\0\0ARROW1", b"ARROW1\0\0\xff\xff\xff\x7fARROW1"]
+    {
+        assert!(matches!(import("bad", bad), Err(Error::Parse { .. })));
+    }
+    assert!(other.existing_collection("bad", &words()).is_err(), "nothing was made of it");
 }
 
 /// Two collections under one number would hold each other's documents.

@@ -64,7 +64,7 @@ enum Command {
     Verify(verify::Arguments),
     /// Bring what is whole of a damaged database over into a new one
     Repair(repair::Arguments),
-    /// Write a collection as JSONL, vectors included
+    /// Write a collection to a file, vectors included
     Export(transfer::ExportArguments),
     /// Read what export wrote
     Import(transfer::ImportArguments),

@@ -24,4 +24,6 @@ pub use ingest::{IngestEvent, IngestReport};
 pub use options::CollectionOptions;
 pub use query::{Explanation, Hit, Mode, Query};
 pub use read::{DocumentInfo, StoredChunk, StoredDocument};
+#[cfg(feature = "arrow")]
+pub use transfer::ARROW_MAGIC;
 pub use transfer::Repaired;

@@ -1,6 +1,12 @@
 //! Whole documents out of one database and into another: chunks and vectors as they are, nothing cut
 //! or embedded again. Export, import and repair are three uses of it.
 
+#[cfg(feature = "arrow")]
+mod arrow;
+
+#[cfg(feature = "arrow")]
+pub use arrow::ARROW_MAGIC;
+
 use super::collection::Collection;
 use super::database::Database;
 use super::options::CollectionOptions;
@@ -23,6 +29,23 @@ const MAX_LINE_BYTES: u64 = 8 << 30;
 struct Header {
     vdb_export: u32,
     collection: CollectionRecord,
+}
+
+impl Header {
+    fn new(collection: CollectionRecord) -> Self {
+        Self { vdb_export: VERSION, collection }
+    }
+
+    fn check_version(&self, origin: &str) -> Result<()> {
+        if self.vdb_export <= VERSION {
+            return Ok(());
+        }
+        Err(Error::NewerFormat {
+            what: origin.to_owned(),
+            found: self.vdb_export,
+            supported: VERSION,
+        })
+    }
 }
 
 /// What a repair brought over and what it could not.
@@ -51,7 +74,7 @@ impl Collection {
         let _writer = inner.writer();
         let record = inner.record();
         let prefix = keys::prefix(keys::DOCUMENT, record.number);
-        write_line(out, &Header { vdb_export: VERSION, collection: record })?;
+        write_line(out, &Header::new(record))?;
         let mut count = 0;
         for number in inner.store.scan_numbers(&prefix) {
             write_line(out, &inner.whole(number?)?)?;
@@ -87,13 +110,7 @@ impl Database {
         let header = lines.next_line()?.unwrap_or_default();
         let header: Header = serde_json::from_slice(&header)
             .map_err(|e| parse(1, format!("expected the first line of `vdb export`: {e}")))?;
-        if header.vdb_export > VERSION {
-            return Err(Error::NewerFormat {
-                what: origin.to_owned(),
-                found: header.vdb_export,
-                supported: VERSION,
-            });
-        }
+        header.check_version(origin)?;
         let collection = self.collection_like(name, &header.collection)?;
         let mut count = 0;
         let mut batch = Vec::with_capacity(BATCH);

@@ -24,6 +24,11 @@ pub(super) struct WholeChunk {
     pub(super) vector: Vec<f32>,
 }
 
+/// The caller's own vector, where the document came with one: then its chunk has no tokens.
+pub(super) fn own_vector(chunks: &[WholeChunk]) -> Option<Vec<f32>> {
+    chunks.first().filter(|c| c.record.tokens == 0).map(|c| c.vector.clone())
+}
+
 impl Inner {
     /// Document `number`, all of it.
     ///
@@ -53,8 +58,7 @@ impl Inner {
             let vector = self.vector(&record, chunk).map_err(|e| e.in_whole(name))?;
             chunks.push(WholeChunk { record: found, vector });
         }
-        // A chunk without tokens is a document with the caller's own vector.
-        let vector = chunks.first().filter(|c| c.record.tokens == 0).map(|c| c.vector.clone());
+        let vector = own_vector(&chunks);
         let document = Document {
             id: stored.id,
             title: stored.title,
