@@ -148,12 +148,21 @@ fn verify_tells_damaged_indexes_in_both_depths_and_mends_them_in_the_second() {
     };
     assert_eq!(verify(&[]), (0, String::new()));
     assert_eq!(verify(&["--full"]), (0, String::new()));
-    for (folder, end) in [("vectors", "segment"), ("vectors", "SEGMENTS"), ("keywords", "idx")] {
+    // The last of these makes the keyword engine panic, which is caught and not shown.
+    for (folder, end, cut) in [
+        ("vectors", "segment", false),
+        ("vectors", "SEGMENTS", false),
+        ("keywords", "idx", false),
+        ("keywords", "idx", true),
+    ] {
         let files = files(&at.join(".vdb/index/0").join(folder));
         let file = files.iter().find(|f| f.to_string_lossy().ends_with(end)).unwrap();
         let mut bytes = fs::read(file).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0x20;
+        if cut {
+            bytes.truncate(4);
+        }
         fs::write(file, bytes).unwrap();
         let index = format!("the {} index", folder.trim_end_matches('s'));
         for arguments in [&[][..], &[], &["--full"]] {
@@ -183,7 +192,7 @@ fn an_export_is_imported_whatever_its_format() {
     }
 }
 
-/// Only the second depth reads records; and where the storage engine panics on them, the person at
+/// Only the second depth reads records; and whatever the storage engine makes of them, the person at
 /// the terminal is told in one way.
 #[test]
 fn verify_tells_damaged_records_without_a_panic() {
