@@ -37,6 +37,9 @@ pub mod cli;
 pub mod db;
 pub mod encode;
 pub mod error;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod index;
 #[cfg(feature = "models")]

@@ -6,6 +6,8 @@ mod database;
 mod evaluate;
 #[cfg(feature = "files")]
 mod files;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzzing;
 mod ingest;
 mod options;
 mod query;

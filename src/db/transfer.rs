@@ -101,27 +101,14 @@ impl Database {
     /// [`Error::Parse`] with the line; what came before it is in then. [`Error::ModelMismatch`],
     /// [`Error::Dimensions`].
     pub fn import(&self, name: &str, origin: &str, input: &mut impl BufRead) -> Result<usize> {
-        let parse = |line: u64, reason: String| Error::Parse {
-            origin: origin.to_owned(),
-            line: Some(line),
-            reason,
-        };
         let mut lines = Lines { input, line: 0, origin };
-        let header = lines.next_line()?.unwrap_or_default();
-        let header: Header = serde_json::from_slice(&header)
-            .map_err(|e| parse(1, format!("expected the first line of `vdb export`: {e}")))?;
-        header.check_version(origin)?;
-        let collection = self.collection_like(name, &header.collection)?;
+        let collection = self.collection_like(name, &lines.header()?)?;
         let mut count = 0;
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let line = lines.next_line()?;
-            let last = line.is_none();
-            if let Some(line) = line {
-                let whole: Whole = serde_json::from_slice(&line)
-                    .map_err(|e| parse(lines.line, format!("it is no document: {e}")))?;
-                batch.push(whole);
-            }
+            let whole = lines.document()?;
+            let last = whole.is_none();
+            batch.extend(whole);
             if batch.len() == BATCH || (last && !batch.is_empty()) {
                 count += batch.len();
                 collection.inner.put_whole(std::mem::take(&mut batch))?;
@@ -205,14 +192,34 @@ fn repair_collection(
     Ok(())
 }
 
-/// Lines with their numbers, bounded.
-struct Lines<'a, R> {
-    input: &'a mut R,
-    line: u64,
-    origin: &'a str,
+/// The lines of an export with their numbers, bounded.
+pub(super) struct Lines<'a, R> {
+    pub(super) input: &'a mut R,
+    pub(super) line: u64,
+    pub(super) origin: &'a str,
 }
 
 impl<R: BufRead> Lines<'_, R> {
+    /// The collection that the first line describes.
+    pub(super) fn header(&mut self) -> Result<CollectionRecord> {
+        let line = self.next_line()?.unwrap_or_default();
+        let header: Header = serde_json::from_slice(&line)
+            .map_err(|e| self.error(1, format!("expected the first line of `vdb export`: {e}")))?;
+        header.check_version(self.origin)?;
+        Ok(header.collection)
+    }
+
+    /// The next document.
+    pub(super) fn document(&mut self) -> Result<Option<Whole>> {
+        let Some(line) = self.next_line()? else { return Ok(None) };
+        let whole = serde_json::from_slice(&line);
+        whole.map(Some).map_err(|e| self.error(self.line, format!("it is no document: {e}")))
+    }
+
+    fn error(&self, line: u64, reason: String) -> Error {
+        Error::Parse { origin: self.origin.to_owned(), line: Some(line), reason }
+    }
+
     fn next_line(&mut self) -> Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         loop {

@@ -24,6 +24,23 @@ pub(super) struct WholeChunk {
     pub(super) vector: Vec<f32>,
 }
 
+impl Whole {
+    /// Whether it can stand in a collection of these dimensions.
+    pub(super) fn check(&self, dimensions: usize) -> Result<()> {
+        check_id(&self.document.id)?;
+        for chunk in &self.chunks {
+            check_unit(&chunk.vector, dimensions)?;
+            if self.document.text.get(chunk.record.bytes()).is_none() {
+                return Err(Error::parameter(
+                    "document",
+                    format!("{:?} has a chunk that is not inside its text", self.document.id),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The caller's own vector, where the document came with one: then its chunk has no tokens.
 pub(super) fn own_vector(chunks: &[WholeChunk]) -> Option<Vec<f32>> {
     chunks.first().filter(|c| c.record.tokens == 0).map(|c| c.vector.clone())
@@ -76,17 +93,9 @@ impl Inner {
     pub(super) fn put_whole(&self, documents: Vec<Whole>) -> Result<()> {
         let dimensions = self.record().dimensions as usize;
         let mut pending = Vec::with_capacity(documents.len());
-        for Whole { document, hash, chunks } in documents {
-            check_id(&document.id)?;
-            for chunk in &chunks {
-                check_unit(&chunk.vector, dimensions)?;
-                if document.text.get(chunk.record.bytes()).is_none() {
-                    return Err(Error::parameter(
-                        "document",
-                        format!("{:?} has a chunk that is not inside its text", document.id),
-                    ));
-                }
-            }
+        for whole in documents {
+            whole.check(dimensions)?;
+            let Whole { document, hash, chunks } = whole;
             let chunks = chunks.into_iter().map(|c| (c.record, c.vector)).collect();
             pending.push(Pending::whole(document, hash, chunks));
         }

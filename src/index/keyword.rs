@@ -4,6 +4,12 @@
 //! index to, so that a stale one is noticed at open.
 
 mod files;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+mod fuzzing;
+#[cfg(all(test, feature = "cli"))]
+pub(crate) use fuzzing::payloads;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) use fuzzing::summed_file;
 
 use super::{Bitmap, Stamp};
 use crate::error::{Error, Result};

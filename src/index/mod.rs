@@ -7,6 +7,8 @@
 mod exact;
 pub mod filter;
 mod fuse;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzzing;
 #[cfg(feature = "keyword")]
 mod keyword;
 mod live;

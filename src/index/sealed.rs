@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 const MAGIC: [u8; 8] = *b"VDBSEG1\n";
 const VERSION: u32 = 1;
 const HEADER: usize = 128;
-const CHECKSUM: Range<usize> = 64..72;
+pub(super) const CHECKSUM: Range<usize> = 64..72;
 /// An empty neighbour slot.
 const NONE: u32 = u32::MAX;
 
@@ -218,7 +218,7 @@ impl Sealed {
     fn check_rows(&self) -> Result<(), String> {
         let n = self.shape.points;
         let inside = |rows: &[u32]| rows.iter().all(|row| *row == NONE || (*row as usize) < n);
-        if self.shape.degree > 0 && self.shape.entry as usize >= n {
+        if self.has_graph() && self.shape.entry as usize >= n {
             return Err("the entry row is outside".to_owned());
         }
         let upper = self.numbers(self.shape.upper()..self.shape.unreached_at());
@@ -250,6 +250,10 @@ impl Sealed {
 
     pub(super) fn len(&self) -> usize {
         self.shape.points
+    }
+
+    pub(super) fn has_graph(&self) -> bool {
+        self.shape.degree > 0
     }
 
     /// Chunk numbers by row, ascending.
@@ -290,7 +294,7 @@ impl Sealed {
         allowed: Option<&Bitmap>,
     ) {
         let selected = self.selected(dead, allowed);
-        if self.shape.degree == 0 || super::segments::scan_is_better(selected, self.len()) {
+        if !self.has_graph() || super::segments::scan_is_better(selected, self.len()) {
             return self.scan(query, best, dead, allowed);
         }
         let may = |id: u32| !dead.contains(id) && allowed.is_none_or(|a| a.contains(id));
@@ -337,7 +341,12 @@ impl Sealed {
 
     /// Best-first search of the graph with `ef` candidates that `may` be returned; the others are
     /// walked through. Best first.
-    fn walk(&self, query: &[f32], ef: usize, may: impl Fn(u32) -> bool) -> Vec<Neighbour> {
+    pub(super) fn walk(
+        &self,
+        query: &[f32],
+        ef: usize,
+        may: impl Fn(u32) -> bool,
+    ) -> Vec<Neighbour> {
         let ids = self.ids();
         let of = |row: u32| distance(query, self.vector(row));
         let mut row = self.shape.entry;

@@ -77,8 +77,14 @@ impl State {
         file.take(MAX_BYTES)
             .read_to_string(&mut text)
             .map_err(|_| damaged("it cannot be read as text"))?;
+        Self::parse(&path, &text, stamp, dimensions).map(Some)
+    }
+
+    /// Parses what was read from `path`.
+    pub(super) fn parse(path: &Path, text: &str, stamp: Stamp, dimensions: usize) -> Result<Self> {
+        let damaged = |detail: &str| Error::corrupted(path.display().to_string(), detail);
         let (sum, json) = text.split_once('\n').ok_or_else(|| damaged("it is cut short"))?;
-        if sum != format!("{:016x}", checksum([json.as_bytes()])) {
+        if sum != sum_of(json) {
             return Err(damaged("the checksum does not match"));
         }
         let state: Self = serde_json::from_str(json).map_err(|_| damaged("it does not parse"))?;
@@ -88,21 +94,31 @@ impl State {
         {
             return Err(damaged("it belongs to another index"));
         }
-        Ok(Some(state))
+        Ok(state)
+    }
+
+    /// What [`State::parse`] reads.
+    pub(super) fn to_text(&self) -> serde_json::Result<String> {
+        let json = serde_json::to_string(self)?;
+        Ok(format!("{}\n{json}", sum_of(&json)))
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(FILE);
         let temporary = folder.join("SEGMENTS.tmp");
-        let json = serde_json::to_string(self)
+        let text = self
+            .to_text()
             .map_err(|e| Error::corrupted(path.display().to_string(), e.to_string()))?;
         File::create(&temporary)
             .and_then(|mut file| {
-                writeln!(file, "{:016x}", checksum([json.as_bytes()]))?;
-                file.write_all(json.as_bytes())?;
+                file.write_all(text.as_bytes())?;
                 file.sync_all()
             })
             .and_then(|()| std::fs::rename(&temporary, &path))
             .map_err(Error::io("write", &path))
     }
+}
+
+pub(super) fn sum_of(json: &str) -> String {
+    format!("{:016x}", checksum([json.as_bytes()]))
 }

@@ -3,6 +3,8 @@
 mod calibrate;
 mod device;
 mod fetch;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzzing;
 pub(crate) mod graph;
 mod home;
 pub(crate) mod import;

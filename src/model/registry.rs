@@ -4,7 +4,7 @@ use super::manifest::{Manifest, ModelKind};
 use crate::error::{Error, Result};
 use std::path::Path;
 
-const BUILT_IN: [(&str, &str); 5] = [
+pub(super) const BUILT_IN: [(&str, &str); 5] = [
     ("models/all-minilm-l6-v2.toml", include_str!("../../models/all-minilm-l6-v2.toml")),
     ("models/bge-small-en-v1.5.toml", include_str!("../../models/bge-small-en-v1.5.toml")),
     ("models/multilingual-e5-small.toml", include_str!("../../models/multilingual-e5-small.toml")),

@@ -17,16 +17,38 @@ const VERSION: u32 = 1;
 const MAX_LIST_BYTES: u64 = 256 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct List {
+pub(super) struct List {
     version: u32,
-    files: Vec<Entry>,
+    pub(super) files: Vec<Entry>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    path: PathBuf,
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
     bytes: u64,
     sha256: String,
+}
+
+impl List {
+    /// Parses the list that was read from `path`; every file of it is below its folder.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self> {
+        let damaged = |detail: String| Error::corrupted(path.display().to_string(), detail);
+        let list: Self = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
+        if list.version > VERSION {
+            return Err(Error::NewerFormat {
+                what: path.display().to_string(),
+                found: list.version,
+                supported: VERSION,
+            });
+        }
+        let plain = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
+        match list.files.iter().find(|entry| !plain(&entry.path)) {
+            Some(entry) => {
+                Err(damaged(format!("it lists {}, which is outside", entry.path.display())))
+            }
+            None => Ok(list),
+        }
+    }
 }
 
 /// Copies the database in `folder` to the new folder `to`, as of its last commit. Whoever has it open
@@ -69,13 +91,6 @@ pub(crate) fn restore(from: &Path, folder: &Path) -> Result<()> {
     let (parent, draft) = draft_beside(folder)?;
     for entry in &list.files {
         let source = from.join(&entry.path);
-        let plain = entry.path.components().all(|c| matches!(c, Component::Normal(_)));
-        if !plain {
-            return Err(Error::corrupted(
-                from.display().to_string(),
-                format!("it lists {}, which is outside", entry.path.display()),
-            ));
-        }
         snapshot::copy_file(from, draft.path(), &entry.path, false)?;
         let target = draft.path().join(&entry.path);
         if sha256_of(&target)? != entry.sha256 {
@@ -110,16 +125,7 @@ fn read_list(from: &Path) -> Result<List> {
     };
     let mut text = String::new();
     file.take(MAX_LIST_BYTES).read_to_string(&mut text).map_err(Error::io("read", &path))?;
-    let list: List = serde_json::from_str(&text)
-        .map_err(|e| Error::corrupted(path.display().to_string(), e.to_string()))?;
-    if list.version > VERSION {
-        return Err(Error::NewerFormat {
-            what: path.display().to_string(),
-            found: list.version,
-            supported: VERSION,
-        });
-    }
-    Ok(list)
+    List::parse(&path, &text)
 }
 
 /// A folder to work in on the same disk as `target`, which must not be there yet.

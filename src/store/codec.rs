@@ -121,7 +121,7 @@ fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<MAX_RECORD_BYTES>()
 }
 
-fn checksum(key: &[u8], header: &[u8], payload: &[u8]) -> u64 {
+pub(super) fn checksum(key: &[u8], header: &[u8], payload: &[u8]) -> u64 {
     hash::checksum([key, header, payload])
 }
 

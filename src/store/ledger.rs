@@ -150,6 +150,12 @@ impl Ledger {
         }
     }
 
+    /// Every sum, by group.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn sums(&self) -> impl Iterator<Item = Sum> {
+        self.groups.values().map(|entry| entry.sum)
+    }
+
     /// Remembers that the store was seen to agree with `sum`, where that is still the sum.
     pub(super) fn mark(&mut self, group: &[u8], sum: Sum) {
         if let Some(entry) = self.groups.get_mut(group)

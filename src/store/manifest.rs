@@ -28,9 +28,9 @@ const MAGIC: [u8; 4] = *b"VDBM";
 const VERSION: u32 = 1;
 /// Number of a new database's store folder.
 pub(super) const FIRST_STORE: u64 = 1;
-const SLOT_BYTES: u64 = 4096;
-const USED: usize = 64;
-const SUMMED: usize = 56;
+pub(super) const SLOT: usize = 4096;
+pub(super) const USED: usize = 64;
+pub(super) const SUMMED: usize = 56;
 
 #[derive(Debug)]
 pub(super) struct Manifest {
@@ -78,31 +78,11 @@ impl Manifest {
             .map_err(Error::io("open", path))?;
         let mut bytes = Vec::new();
         (&mut file)
-            .take(2 * SLOT_BYTES)
+            .take(2 * SLOT as u64)
             .read_to_end(&mut bytes)
             .map_err(Error::io("read", path))?;
-        #[expect(clippy::cast_possible_truncation, reason = "4096")]
-        let slots: Vec<Result<Slot>> =
-            bytes.chunks(SLOT_BYTES as usize).map(|slot| parse(slot, path)).collect();
-        if let Some(newer) = slots.iter().find_map(|s| match s {
-            Err(Error::NewerFormat { found, .. }) => Some(*found),
-            _ => None,
-        }) {
-            return Err(Error::NewerFormat {
-                what: path.display().to_string(),
-                found: newer,
-                supported: VERSION,
-            });
-        }
-        let whole = slots.iter().filter(|s| s.is_ok()).count();
-        let newest = slots.into_iter().flatten().max_by_key(|slot| slot.head.generation);
-        let Some(Slot { database, head, store }) = newest else {
-            return Err(Error::corrupted(
-                path.display().to_string(),
-                "neither of its two slots is whole",
-            ));
-        };
-        Ok(Self { file, path: path.to_path_buf(), database, head, store, one_slot: whole < 2 })
+        let (Slot { database, head, store }, one_slot) = newest(&bytes, path)?;
+        Ok(Self { file, path: path.to_path_buf(), database, head, store, one_slot })
     }
 
     /// Acknowledges `head`: returns once the slot is on the disk.
@@ -121,17 +101,9 @@ impl Manifest {
     }
 
     fn write_slot(&mut self, slot: u64, head: Head, store: u64) -> Result<()> {
-        let mut bytes = Vec::with_capacity(USED);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&self.database);
-        for number in [head.generation, head.records, head.digest, store] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        let sum = checksum([&*bytes]);
-        bytes.extend_from_slice(&sum.to_le_bytes());
+        let bytes = Slot { database: self.database, head, store }.to_bytes();
         self.file
-            .seek(SeekFrom::Start(slot * SLOT_BYTES))
+            .seek(SeekFrom::Start(slot * SLOT as u64))
             .and_then(|_| self.file.write_all(&bytes))
             .and_then(|()| self.file.sync_all())
             .map_err(Error::io("write", &self.path))
@@ -139,10 +111,47 @@ impl Manifest {
 }
 
 /// What a slot holds.
-struct Slot {
-    database: [u8; 16],
-    head: Head,
-    store: u64,
+pub(super) struct Slot {
+    pub(super) database: [u8; 16],
+    pub(super) head: Head,
+    pub(super) store: u64,
+}
+
+impl Slot {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let Head { generation, records, digest } = self.head;
+        let mut bytes = Vec::with_capacity(USED);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.database);
+        for number in [generation, records, digest, self.store] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        let sum = checksum([&*bytes]);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+}
+
+/// The newest whole slot of a manifest's bytes, and whether the other one is damaged.
+pub(super) fn newest(bytes: &[u8], path: &Path) -> Result<(Slot, bool)> {
+    let slots: Vec<Result<Slot>> = bytes.chunks(SLOT).map(|slot| parse(slot, path)).collect();
+    if let Some(newer) = slots.iter().find_map(|s| match s {
+        Err(Error::NewerFormat { found, .. }) => Some(*found),
+        _ => None,
+    }) {
+        return Err(Error::NewerFormat {
+            what: path.display().to_string(),
+            found: newer,
+            supported: VERSION,
+        });
+    }
+    let whole = slots.iter().filter(|s| s.is_ok()).count();
+    let newest = slots.into_iter().flatten().max_by_key(|slot| slot.head.generation);
+    let newest = newest.ok_or_else(|| {
+        Error::corrupted(path.display().to_string(), "neither of its two slots is whole")
+    })?;
+    Ok((newest, whole < 2))
 }
 
 fn parse(slot: &[u8], path: &Path) -> Result<Slot> {

@@ -9,6 +9,8 @@
 mod backup;
 mod codec;
 mod compact;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzzing;
 mod gate;
 pub(crate) mod keys;
 mod ledger;

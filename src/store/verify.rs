@@ -31,7 +31,7 @@ impl Store {
     }
 }
 
-fn check(key: &[u8], frame: &[u8]) -> Result<()> {
+pub(super) fn check(key: &[u8], frame: &[u8]) -> Result<()> {
     let open = |kind| codec::open(key, kind, frame);
     match key.first() {
         Some(b'H') => open(Kind::Head).map(drop),

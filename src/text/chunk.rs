@@ -337,5 +337,7 @@ struct Context {
     tokens: usize,
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod properties;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 mod breaks;
 pub mod chunk;
 mod document;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) mod fuzzing;
 mod lines;
 #[cfg(feature = "files")]
 pub mod parse;

@@ -19,6 +19,16 @@ const SUM: usize = 8;
 #[derive(Debug, Clone)]
 pub(super) struct SummedFiles(pub(super) MmapDirectory);
 
+pub(super) fn with_sum(data: &[u8]) -> Vec<u8> {
+    [data, &checksum([data]).to_le_bytes()].concat()
+}
+
+/// None where the checksum is not that of what is before it.
+pub(super) fn without_sum(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let sum = bytes.split_off(bytes.len().saturating_sub(SUM));
+    (sum == checksum([bytes.as_slice()]).to_le_bytes()).then_some(bytes)
+}
+
 impl Directory for SummedFiles {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
         self.0.get_file_handle(path)
@@ -37,9 +47,7 @@ impl Directory for SummedFiles {
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        let mut bytes = self.0.atomic_read(path)?;
-        let sum = bytes.split_off(bytes.len().saturating_sub(SUM));
-        if sum == checksum([bytes.as_slice()]).to_le_bytes() {
+        if let Some(bytes) = without_sum(self.0.atomic_read(path)?) {
             return Ok(bytes);
         }
         let reason = io::Error::new(io::ErrorKind::InvalidData, "the checksum does not match");
@@ -47,8 +55,7 @@ impl Directory for SummedFiles {
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        let sum = checksum([data]).to_le_bytes();
-        self.0.atomic_write(path, &[data, &sum].concat())
+        self.0.atomic_write(path, &with_sum(data))
     }
 
     fn sync_directory(&self) -> io::Result<()> {

@@ -125,6 +125,12 @@ impl BertConfig {
         self.hidden_size
     }
 
+    /// Elements of a token's vector inside a layer, where it is widest.
+    #[cfg(all(any(test, fuzzing), feature = "cli"))]
+    pub(crate) fn inner_dimensions(&self) -> usize {
+        self.intermediate_size
+    }
+
     /// The operator and its `approximate` attribute.
     fn activation(&self) -> Option<(&'static str, Option<&'static str>)> {
         match self.hidden_act.as_str() {

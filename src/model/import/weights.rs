@@ -33,7 +33,12 @@ impl WeightFile {
             });
         }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        Ok(Self { name: name.to_owned(), bytes })
+        Ok(Self::of_bytes(name, bytes))
+    }
+
+    /// A file that has been read.
+    pub(crate) fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), bytes }
     }
 
     /// The tensors, under whichever prefix `probe` is found with.

@@ -35,7 +35,13 @@ pub(crate) fn check(name: &str, path: &Path) -> Result<Inspected> {
         return Err(refuse(reason));
     }
     let data = std::fs::read(path).map_err(Error::io("read", path))?;
-    let model = Model::decode(data.as_slice())
+    inspect(name, path, &data)
+}
+
+/// Checks a model that was read from `path`.
+pub(crate) fn inspect(name: &str, path: &Path, data: &[u8]) -> Result<Inspected> {
+    let refuse = |reason: String| Error::Model { name: name.to_owned(), reason };
+    let model = Model::decode(data)
         .map_err(|e| refuse(format!("{} is not an ONNX model: {e}", path.display())))?;
     let graph =
         model.graph.as_ref().ok_or_else(|| refuse(format!("{} holds no graph", path.display())))?;

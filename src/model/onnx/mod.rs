@@ -3,6 +3,8 @@
 mod check;
 mod proto;
 
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) use check::inspect;
 pub(crate) use check::{Inspected, check};
 pub(crate) use proto::DataType;
 

@@ -1,18 +1,7 @@
+use super::properties::{Threes, check};
 use super::*;
 use crate::text::tokenizer::Words;
 use proptest::prelude::*;
-
-/// A hostile measure: every three characters are a token, white space included, counted from the
-/// start of whatever is measured, so that counts do not add up across cuts.
-struct Threes;
-
-impl TokenSpans for Threes {
-    fn token_spans(&self, text: &str) -> Result<Vec<Range<usize>>> {
-        let starts: Vec<usize> = text.char_indices().map(|(i, _)| i).step_by(3).collect();
-        let ends = starts.iter().skip(1).copied().chain([text.len()]);
-        Ok(starts.iter().copied().zip(ends).map(|(a, b)| a..b).collect())
-    }
-}
 
 fn options(max_tokens: usize, overlap_tokens: usize) -> ChunkOptions {
     ChunkOptions { max_tokens, overlap_tokens, ..ChunkOptions::default() }
@@ -20,38 +9,6 @@ fn options(max_tokens: usize, overlap_tokens: usize) -> ChunkOptions {
 
 fn texts(document: &Document, chunks: &[Chunk]) -> Vec<String> {
     chunks.iter().map(|c| document.text[c.span.clone()].to_owned()).collect()
-}
-
-/// Properties that hold for every text and measure.
-fn check(document: &Document, measure: &dyn TokenSpans, overhead: usize, options: &ChunkOptions) {
-    let chunks = chunk(document, measure, overhead, options).unwrap();
-    let text = &document.text;
-    let mut covered = 0;
-    let mut starts = 0;
-    for chunk in &chunks {
-        let body = &text[chunk.span.clone()];
-        assert_eq!(body.trim(), body);
-        assert!(!body.is_empty());
-        assert!(chunk.span.start >= starts, "out of order");
-        starts = chunk.span.start;
-        if chunk.span.start > covered {
-            let gap = &text[covered..chunk.span.start];
-            assert!(gap.trim().is_empty(), "lost {gap:?}");
-        } else if options.overlap_tokens == 0 {
-            assert_eq!(chunk.span.start, covered, "overlap where none was asked for");
-        }
-        assert!(chunk.span.end > covered);
-        covered = chunk.span.end;
-        let embedded = format!("{}{body}", chunk.context);
-        let tokens = measure.token_spans(&embedded).unwrap().len();
-        // A single character may be more than there is room for; nothing can be done then.
-        let one = body.chars().count() == 1;
-        assert!(
-            tokens + overhead <= options.max_tokens || one,
-            "{tokens} + {overhead} tokens in {embedded:?}"
-        );
-    }
-    assert!(text[covered..].trim().is_empty(), "lost the end");
 }
 
 proptest! {

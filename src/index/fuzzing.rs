@@ -1,0 +1,77 @@
+//! What the fuzz targets see of the indexes: the files that vdb itself writes and reads.
+
+use super::exact::Best;
+use super::sealed::{CHECKSUM, Sealed};
+use super::state::{State, sum_of};
+use super::{Bitmap, Neighbour, Stamp};
+use crate::hash::checksum;
+use std::io::Write as _;
+use std::path::Path;
+
+#[cfg(test)]
+pub(crate) mod seeds;
+
+#[cfg(feature = "keyword")]
+pub(crate) use super::keyword::summed_file;
+
+pub(crate) const STAMP: Stamp = Stamp { database: [7; 16], collection: 1 };
+pub(crate) const DIMENSIONS: usize = 4;
+const LIMIT: usize = 5;
+
+/// The list of segments, whole or without its line with the checksum.
+pub(crate) fn segment_list(text: &str, add_sum: bool) {
+    let text = if add_sum { format!("{}\n{text}", sum_of(text)) } else { text.to_owned() };
+    let parse = |text: &str| State::parse(Path::new("SEGMENTS"), text, STAMP, DIMENSIONS).ok();
+    if let Some(state) = parse(&text) {
+        let _ = state.dead();
+        let written = state.to_text().unwrap_or_default();
+        assert_eq!(parse(&written), Some(state), "what is read is written the same");
+    }
+}
+
+/// A sealed segment: opened, and then searched in every way. The one place that changes with the
+/// format of segments, together with its seeds.
+pub(crate) fn segment(file: &[u8], make_sum_right: bool) {
+    let mut file = file.to_vec();
+    if make_sum_right && let Some(sum) = file.get_mut(CHECKSUM) {
+        sum.fill(0);
+        let right = checksum([file.as_slice()]);
+        file[CHECKSUM].copy_from_slice(&right.to_le_bytes());
+    }
+    let Ok(mut on_disk) = tempfile::NamedTempFile::new_in(folder()) else { return };
+    if on_disk.write_all(&file).is_err() {
+        return;
+    }
+    let Ok(sealed) = Sealed::open(on_disk.path(), DIMENSIONS, STAMP) else { return };
+    let query = [0.5, -0.5, 0.5, -0.5];
+    let dead: Bitmap = sealed.ids().iter().copied().filter(|id| id % 3 == 0).collect();
+    let allowed: Bitmap = sealed.ids().iter().copied().filter(|id| id % 2 == 0).collect();
+    for allowed in [None, Some(&allowed)] {
+        let may = |id: u32| !dead.contains(id) && allowed.is_none_or(|a| a.contains(id));
+        let answer = |fill: &dyn Fn(&mut Best)| {
+            let mut best = Best::new(LIMIT);
+            fill(&mut best);
+            best.into_sorted()
+        };
+        check(&answer(&|best| sealed.scan(&query, best, &dead, allowed)), may);
+        check(&answer(&|best| sealed.search(&query, best, LIMIT, 16, &dead, allowed)), may);
+        // A search scans what is as small as this; the graph is walked all the same.
+        if sealed.has_graph() {
+            check(&sealed.walk(&query, LIMIT, may), may);
+        }
+    }
+    let count = sealed.points().filter(|(_, vector)| vector.len() == DIMENSIONS).count();
+    assert_eq!(count, sealed.len());
+}
+
+fn check(found: &[Neighbour], may: impl Fn(u32) -> bool) {
+    assert!(found.len() <= LIMIT);
+    assert!(found.is_sorted());
+    assert!(found.iter().all(|neighbour| may(neighbour.id)));
+}
+
+/// In memory, where the system has a folder that is.
+fn folder() -> std::path::PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() }
+}

@@ -1,0 +1,47 @@
+//! What the fuzz targets see of models: manifests, configurations, weights, ONNX files.
+
+use super::import::{BertConfig, Form, WeightFile, build};
+use super::manifest::Manifest;
+use super::onnx;
+use super::quantize::Range;
+use std::path::Path;
+
+#[cfg(test)]
+pub(crate) mod seeds;
+
+pub(crate) fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(manifest) = Manifest::parse("fuzz", text) else { return };
+    let _ = manifest.bytes();
+    for file in manifest.files() {
+        let _ = file.path_in("folder");
+        let inside = Path::new("home").join(&file.name);
+        assert_eq!(inside.parent(), Some(Path::new("home")), "{:?} leads elsewhere", file.name);
+    }
+}
+
+/// A configuration and the weights that it is said to describe, made into graphs of every form.
+pub(crate) fn weights(config: &[u8], weights: &[u8]) {
+    let Ok(config) = std::str::from_utf8(config) else { return };
+    let Ok(config) = BertConfig::parse("fuzz", config) else { return };
+    assert!(config.positions() > 0);
+    let weights = WeightFile::of_bytes("fuzz", weights.to_vec());
+    let built = |form: &Form<'_>| build(&config, &weights, form, "model.weights");
+    let Ok((_, watched)) = built(&Form::Watched) else { return };
+    assert!(built(&Form::Fp32).is_ok(), "the same tensors are read");
+    // Of four values in a layer, all but the last have a channel for each dimension.
+    let range = Range { low: -1.0, high: 2.0 };
+    let wide = config.inner_dimensions();
+    let ranges: Vec<Vec<Range>> = (0..watched.len())
+        .map(|nth| vec![range; if nth % 4 == 3 { wide } else { config.dimensions() }])
+        .collect();
+    let eight = built(&Form::Int8(&ranges, 127)).is_ok();
+    assert!(eight, "what can be calibrated can be quantised");
+}
+
+pub(crate) fn onnx(bytes: &[u8]) {
+    let folder = Path::new("/nonexistent");
+    if let Ok(found) = onnx::inspect("fuzz", &folder.join("model.onnx"), bytes) {
+        assert!(found.weights.is_empty(), "weights where there are no files");
+    }
+}
