@@ -121,25 +121,31 @@ impl Inner {
         if index.generation() != Some(record.generation) {
             let (missing, extra) = self.difference(keys::VECTOR, &index.ids(), &record)?;
             index.remove(&extra);
-            let mut ids = missing.iter();
-            loop {
-                let mut vectors = Vec::with_capacity(REFILL);
-                for id in ids.by_ref().take(REFILL) {
-                    vectors.push((id, self.vector(&record, id)?));
-                }
-                if vectors.is_empty() {
-                    break;
-                }
-                let items: Vec<(u32, &[f32])> =
-                    vectors.iter().map(|(id, v)| (*id, v.as_slice())).collect();
-                index.insert(&items)?;
-            }
-            // Where it cannot be written, the next open does this again.
-            if let Err(error) = index.save(record.generation) {
-                self.notice("vector", Some(format!("it could not be saved: {error}")));
-            }
+            self.refill(&index, &missing, &record)?;
         }
         Ok(self.vectors.get_or_init(|| index))
+    }
+
+    /// Brings the stored vectors of `missing` into `index` and saves it.
+    pub(super) fn refill(
+        &self,
+        index: &VectorIndex,
+        missing: &Bitmap,
+        record: &CollectionRecord,
+    ) -> Result<()> {
+        let vectors = || missing.iter().map(|id| Ok((id, self.vector(record, id)?)));
+        match index.fill(vectors(), record.generation) {
+            Err(error @ Error::Io { .. }) => {
+                // Where it cannot be written, it is in memory, and the next open does this again.
+                self.notice("vector", Some(format!("it could not be saved: {error}")));
+                for point in vectors() {
+                    let (id, vector) = point?;
+                    index.insert(&[(id, &vector)])?;
+                }
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// The keyword index, opened and brought up to date at the first call.
@@ -203,10 +209,19 @@ impl Inner {
 
     /// The stored vector of a chunk.
     pub(super) fn vector(&self, record: &CollectionRecord, chunk: u32) -> Result<Vec<f32>> {
-        let key = keys::numbered(keys::VECTOR, record.number, chunk);
-        let bytes = self.store.get(&key, Kind::Vector)?.ok_or_else(|| {
+        self.stored_vector(record, chunk)?.ok_or_else(|| {
             Error::corrupted(format!("vector of chunk {chunk}"), "it is missing".to_owned())
-        })?;
+        })
+    }
+
+    /// The same; none where the chunk was removed meanwhile.
+    pub(super) fn stored_vector(
+        &self,
+        record: &CollectionRecord,
+        chunk: u32,
+    ) -> Result<Option<Vec<f32>>> {
+        let key = keys::numbered(keys::VECTOR, record.number, chunk);
+        let Some(bytes) = self.store.get(&key, Kind::Vector)? else { return Ok(None) };
         let (elements, rest) = bytes.as_chunks::<4>();
         if elements.len() != record.dimensions as usize || !rest.is_empty() {
             return Err(Error::corrupted(
@@ -214,7 +229,7 @@ impl Inner {
                 format!("{} bytes for {} dimensions", bytes.len(), record.dimensions),
             ));
         }
-        Ok(elements.iter().map(|b| f32::from_le_bytes(*b)).collect())
+        Ok(Some(elements.iter().map(|b| f32::from_le_bytes(*b)).collect()))
     }
 
     /// The text that a chunk was embedded and is keyword-indexed with.
@@ -255,7 +270,7 @@ impl Inner {
         Stamp { database: self.store.database(), collection: record.number }
     }
 
-    fn notice(&self, index: &str, notice: Option<String>) {
+    pub(super) fn notice(&self, index: &str, notice: Option<String>) {
         if let Some(notice) = notice {
             self.notices
                 .lock()

@@ -9,6 +9,7 @@ mod files;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzzing;
 mod ingest;
+mod nearest;
 mod options;
 mod query;
 mod read;

@@ -1,6 +1,7 @@
 //! A query: by meaning, by keyword, or both, under an optional filter.
 
 use super::collection::{Collection, Inner};
+use super::nearest::Search;
 use crate::encode::InputKind;
 use crate::error::{Error, Result};
 use crate::index::{Bitmap, Filter, Fusion, Neighbour};
@@ -242,6 +243,27 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// Runs the query for the numbers of chunks and their scores alone, best first: no text is read.
+    /// A chunk whose document is just being removed may be among them.
+    ///
+    /// # Errors
+    /// Those of [`Query::run`].
+    pub fn run_numbers(&self) -> Result<Vec<(u32, f32)>> {
+        self.check()?;
+        let allowed = self.filter.as_ref().map(|f| self.collection.inner.allowed(f)).transpose()?;
+        if allowed.as_ref().is_some_and(Bitmap::is_empty) {
+            return Ok(Vec::new());
+        }
+        let mode = self.effective_mode()?;
+        let vector = if mode == Mode::Keyword { None } else { Some(self.unit_vector()?) };
+        if let (Mode::Dense, Some(vector), false) = (mode, &vector, self.by_document) {
+            let found = self.dense(vector, allowed.as_ref(), self.top_k)?;
+            return Ok(found.into_iter().map(|n| (n.id, 1.0 - n.distance)).collect());
+        }
+        let found = self.candidates(mode, vector.as_deref(), allowed.as_ref(), self.top_k)?;
+        Ok(found.into_iter().map(|candidate| (candidate.id, candidate.score)).collect())
+    }
+
     fn check(&self) -> Result<()> {
         if !(1..=MAX_TOP_K).contains(&self.top_k) {
             return Err(Error::parameter(
@@ -371,11 +393,8 @@ impl<'a> Query<'a> {
         allowed: Option<&Bitmap>,
         list: usize,
     ) -> Result<Vec<Neighbour>> {
-        let index = self.collection.inner.vectors()?;
-        if self.exact {
-            return index.search_exact(vector, list, allowed);
-        }
-        index.search(vector, list, self.ef_search, allowed)
+        let search = if self.exact { Search::Exact } else { Search::Graph(self.ef_search) };
+        self.collection.inner.nearest(vector, list, search, allowed)
     }
 
     #[cfg(feature = "keyword")]

@@ -105,8 +105,9 @@ impl Collection {
         for id in stored.iter().step_by(step) {
             let Ok(vector) = inner.vector(&record, id) else { continue };
             let only = std::iter::once(id).collect();
-            let found = vectors.search_exact(&vector, 1, Some(&only))?;
-            if !found.first().is_some_and(|n| n.id == id && n.distance < 1e-4) {
+            // Codes leave a little out.
+            let found = vectors.search(&vector, 1, None, Some(&only))?;
+            if !found.first().is_some_and(|n| n.id == id && n.distance < 2e-3) {
                 wrong.push(format!(
                     "collection {:?}: chunk {id} has another vector in the index than in the store",
                     record.name

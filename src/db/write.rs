@@ -17,10 +17,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-/// Vector index points that are kept out of files before they are sealed into one, which bounds
-/// the memory of a long ingest. hnsw_rs takes 7 s to build a graph of 16,000 points and 41 s for
-/// twice as many, so larger segments do not pay.
-const SEAL_AT: usize = crate::index::GRAPH_AT;
+/// Points that are kept out of files before they are sealed into one, which bounds the memory of a
+/// long ingest; until then a search compares with all of them, in half a millisecond.
+const SEAL_AT: usize = 8192;
 
 /// A document cut into chunks, and whether there is anything to do for it.
 pub(super) enum Prepared {

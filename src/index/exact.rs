@@ -24,14 +24,6 @@ impl Best {
         }
     }
 
-    /// The largest distance kept; infinite while there is room.
-    pub(super) fn worst(&self) -> f32 {
-        match self.heap.peek() {
-            Some(worst) if self.heap.len() == self.limit => worst.distance,
-            _ => f32::INFINITY,
-        }
-    }
-
     pub(super) fn extend(&mut self, neighbours: impl IntoIterator<Item = Neighbour>) {
         for neighbour in neighbours {
             self.push(neighbour);

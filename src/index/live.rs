@@ -78,16 +78,6 @@ pub(super) struct Live {
     graph: OnceLock<Graph>,
 }
 
-/// The graph of a segment, read out by row.
-pub(super) struct Links {
-    /// Row at which every search begins.
-    pub(super) entry: u32,
-    /// Neighbours on the ground layer, at most 2m of each row.
-    pub(super) ground: Vec<Vec<u32>>,
-    /// Layers above the ground, from the lowest: row and its neighbours, at most m.
-    pub(super) upper: Vec<Vec<(u32, Vec<u32>)>>,
-}
-
 impl Live {
     pub(super) fn new(params: IndexParams) -> Self {
         Self {
@@ -210,37 +200,6 @@ impl Live {
     /// The points by row.
     pub(super) fn points(&self) -> impl Iterator<Item = (u32, &[f32])> {
         self.arena.iter().map(|(_, (id, vector))| (*id, &**vector))
-    }
-
-    /// The graph, if there is one.
-    pub(super) fn links(&self) -> Option<Links> {
-        let graph = self.graph.get()?;
-        let mut links = Links { entry: 0, ground: vec![Vec::new(); self.len()], upper: Vec::new() };
-        let mut highest = None;
-        for point in graph.get_point_indexation() {
-            let row = point.get_origin_id();
-            let Ok(small) = u32::try_from(row) else { continue };
-            let level = point.get_point_id().0;
-            if highest.is_none_or(|h| level > h) {
-                highest = Some(level);
-                links.entry = small;
-            }
-            for (layer, neighbours) in point.get_neighborhood_id().into_iter().enumerate() {
-                let rows: Vec<u32> =
-                    neighbours.iter().filter_map(|n| u32::try_from(n.d_id).ok()).collect();
-                if layer == 0 {
-                    if let Some(slot) = links.ground.get_mut(row) {
-                        *slot = rows;
-                    }
-                } else if !rows.is_empty() {
-                    if links.upper.len() < layer {
-                        links.upper.resize_with(layer, Vec::new);
-                    }
-                    links.upper[layer - 1].push((small, rows));
-                }
-            }
-        }
-        Some(links)
     }
 }
 

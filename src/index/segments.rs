@@ -1,12 +1,15 @@
 //! The vector index: sealed segments, the live segment, and the points that are gone.
 
+use super::codes::{Code, Codes};
 use super::exact::Best;
+use super::graph::{Graph, all_threads};
 use super::live::Live;
-use super::sealed::Sealed;
+use super::plan::Plan;
+use super::sealed::{Prepared, Sealed};
 use super::state::State;
 use super::{Bitmap, IndexParams, Neighbour, Stamp};
 use crate::error::{Error, Result};
-use crate::vector::check_unit;
+use crate::vector::{Rotation, check_unit, distance};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,10 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// Candidates of a graph search where the caller does not say: recall@10 of 0.98 on one graph of
 /// 100,000 sentence embeddings (docs/benchmarks.md); 100, the usual default, gives 0.954 there.
 const EF_SEARCH: usize = 192;
-/// More segments than this are merged when the index is saved.
-const MAX_SEGMENTS: usize = 8;
-/// A segment of which a larger part is gone is rebuilt when the index is saved.
-const MAX_DEAD: f64 = 0.3;
 /// Up to this many allowed points, comparing with each beats walking a graph around the others.
 const SCAN_POINTS: usize = 2000;
 /// The same as a part of the segment.
@@ -33,6 +32,7 @@ pub(crate) struct VectorIndex {
     folder: PathBuf,
     dimensions: usize,
     params: IndexParams,
+    rotation: Rotation,
     stamp: Stamp,
     parts: RwLock<Arc<Parts>>,
     /// Points of any segment that are gone. A search works on the set as it found it.
@@ -43,9 +43,9 @@ pub(crate) struct VectorIndex {
 
 /// The segments as one search sees them.
 #[derive(Clone)]
-struct Parts {
-    sealed: Vec<Arc<Sealed>>,
-    live: Arc<Live>,
+pub(super) struct Parts {
+    pub(super) sealed: Vec<Arc<Sealed>>,
+    pub(super) live: Arc<Live>,
 }
 
 impl VectorIndex {
@@ -68,6 +68,7 @@ impl VectorIndex {
             folder: folder.to_path_buf(),
             dimensions,
             params,
+            rotation: Rotation::new(dimensions),
             stamp,
             parts: RwLock::new(Arc::new(Parts { sealed, live: Arc::new(Live::new(params)) })),
             dead: RwLock::new(Arc::new(dead)),
@@ -80,7 +81,9 @@ impl VectorIndex {
     /// Why the files of the index in `folder` cannot be used, where that is so. None of them is
     /// changed.
     pub(crate) fn damage(folder: &Path, dimensions: usize, stamp: Stamp) -> Option<String> {
-        load(folder, dimensions, stamp).err().map(|error| error.to_string())
+        let whole = load(folder, dimensions, stamp)
+            .and_then(|(_, sealed)| sealed.iter().try_for_each(|sealed| sealed.check()));
+        whole.err().map(|error| error.to_string())
     }
 
     /// The generation that the files hold; none before the first save.
@@ -133,7 +136,12 @@ impl VectorIndex {
     }
 
     /// The nearest `top_k` points that are `allowed`, nearest first; fewer only where fewer are
-    /// allowed. `ef` candidates are kept (default 192, at least `top_k`).
+    /// allowed. `ef` candidates are kept (default 192, at least `top_k`). Distances of points in
+    /// files are those of their codes, a thousandth off at most.
+    ///
+    /// # Errors
+    /// [`Error::Dimensions`]; [`Error::Corrupted`] where a part of a file that is needed is damaged:
+    /// see [`VectorIndex::drop_damaged`].
     pub(crate) fn search(
         &self,
         query: &[f32],
@@ -146,29 +154,62 @@ impl VectorIndex {
         let dead = self.dead();
         let ef = ef.unwrap_or(EF_SEARCH);
         let mut best = Best::new(top_k);
-        for sealed in &parts.sealed {
-            sealed.search(query, &mut best, top_k, ef, &dead, allowed);
+        if !parts.sealed.is_empty() {
+            let prepared = Prepared::new(query, &self.rotation);
+            for sealed in &parts.sealed {
+                sealed.search(&prepared, &mut best, top_k, ef, &dead, allowed)?;
+            }
         }
         parts.live.search(query, &mut best, top_k, ef, &dead, allowed);
         Ok(best.into_sorted())
     }
 
-    /// The same by comparing with every allowed point: right by definition.
+    /// The same by comparing with every allowed point: right by definition. Codes tell which points
+    /// cannot be among the nearest; of the others, `vector` gives the vector itself, or none where
+    /// the point is just being removed.
+    ///
+    /// # Errors
+    /// Those of [`VectorIndex::search`] and of `vector`.
     pub(crate) fn search_exact(
         &self,
         query: &[f32],
         top_k: usize,
         allowed: Option<&Bitmap>,
+        vector: impl Fn(u32) -> Result<Option<Vec<f32>>>,
     ) -> Result<Vec<Neighbour>> {
         self.check(query)?;
         let parts = self.parts();
         let dead = self.dead();
         let mut best = Best::new(top_k);
-        for sealed in &parts.sealed {
-            sealed.scan(query, &mut best, &dead, allowed);
+        if !parts.sealed.is_empty() {
+            let prepared = Prepared::new(query, &self.rotation);
+            for sealed in &parts.sealed {
+                for id in sealed.search_exact(&prepared, top_k, &dead, allowed)? {
+                    if let Some(vector) = vector(id)? {
+                        best.push(Neighbour { id, distance: distance(query, &vector) });
+                    }
+                }
+            }
         }
         parts.live.scan(query, &mut best, &dead, allowed);
         Ok(best.into_sorted())
+    }
+
+    /// Gives up the files that are damaged and returns the points that were in them alone, which
+    /// the store can give again.
+    pub(crate) fn drop_damaged(&self) -> Bitmap {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = Bitmap::new();
+        let mut parts = (*self.parts()).clone();
+        parts.sealed.retain(|sealed| {
+            let whole = sealed.check().is_ok();
+            if !whole {
+                lost.extend(sealed.ids().iter().copied());
+            }
+            whole
+        });
+        *self.parts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts);
+        lost - &*self.dead()
     }
 
     fn check(&self, query: &[f32]) -> Result<()> {
@@ -181,25 +222,54 @@ impl VectorIndex {
     /// Writes the live segment and the points that are gone to files, as of `generation`. Searches
     /// go on; insertions wait.
     pub(crate) fn save(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, MAX_DEAD)
+        self.save_with(generation, Codes::new(self.rotation.padded()), |plan| plan.usual())
     }
 
-    /// The same, and no file holds a point that is gone afterwards.
+    /// The same into a single file, which holds no point that is gone.
     pub(crate) fn compact(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, 0.0)
+        self.save_with(generation, Codes::new(self.rotation.padded()), |plan| plan.all())
     }
 
-    fn save_with(&self, generation: u64, max_dead: f64) -> Result<()> {
+    /// Adds points that are new to the index, by ascending numbers, and saves. For many points at
+    /// once: they are never held as vectors, and are found when this returns.
+    ///
+    /// # Errors
+    /// Those of [`VectorIndex::insert`] and [`VectorIndex::save`]; nothing is added then.
+    pub(crate) fn fill(
+        &self,
+        points: impl Iterator<Item = Result<(u32, Vec<f32>)>>,
+        generation: u64,
+    ) -> Result<()> {
+        let mut codes = Codes::new(self.rotation.padded());
+        for point in points {
+            let (id, vector) = point?;
+            check_unit(&vector, self.dimensions)?;
+            codes.push(id, &vector, &self.rotation);
+        }
+        self.save_with(generation, codes, |plan| plan.usual())
+    }
+
+    /// Writes `more` and the live points as one new segment, together with the segments that `choose`
+    /// takes out of those that are there.
+    fn save_with(
+        &self,
+        generation: u64,
+        more: Codes,
+        choose: impl FnOnce(&mut Plan),
+    ) -> Result<()> {
         let mut state = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let dead = self.dead();
         let mut next = state.clone();
         let mut parts = (*self.parts()).clone();
-        if parts.live.len() > 0 {
-            let sealed = self.seal(&parts.live, &dead, &mut next)?;
-            parts.sealed.push(sealed);
-            parts.live = Arc::new(Live::new(self.params));
+        let mut plan = Plan::new(&parts, &dead, more.len());
+        choose(&mut plan);
+        let (chosen, kept) = plan.split(parts.sealed);
+        parts.sealed = kept;
+        let codes = self.gather(more, &parts.live, &chosen, &dead)?;
+        if codes.len() > 0 {
+            parts.sealed.push(self.seal(&codes, &mut next)?);
         }
-        self.merge(&mut parts, &dead, max_dead, &mut next)?;
+        parts.live = Arc::new(Live::new(self.params));
         let mut present = Bitmap::new();
         for sealed in &parts.sealed {
             present.extend(sealed.ids().iter().copied());
@@ -221,45 +291,56 @@ impl VectorIndex {
         Ok(())
     }
 
-    fn seal(&self, live: &Live, dead: &Bitmap, state: &mut State) -> Result<Arc<Sealed>> {
-        let path = self.folder.join(format!("{:08}.segment", state.next));
-        state.next += 1;
-        Sealed::write(&path, live, dead, self.dimensions, self.params.m, self.stamp)?;
-        Sealed::open(&path, self.dimensions, self.stamp).map(Arc::new)
+    /// All that is alive, as codes by ascending numbers.
+    fn gather(
+        &self,
+        more: Codes,
+        live: &Live,
+        chosen: &[Arc<Sealed>],
+        dead: &Bitmap,
+    ) -> Result<Codes> {
+        let mut added = more;
+        let mut vectors: Vec<(u32, &[f32])> =
+            live.points().filter(|(id, _)| !dead.contains(*id)).collect();
+        vectors.sort_unstable_by_key(|(id, _)| *id);
+        for (id, vector) in vectors {
+            added.push(id, vector, &self.rotation);
+        }
+        let mut points: Vec<(u32, Code<'_>)> = added.iter().collect();
+        let mut error = added.error();
+        for sealed in chosen {
+            for point in sealed.codes() {
+                let point = point?;
+                if !dead.contains(point.0) {
+                    points.push(point);
+                }
+            }
+            error = error.max(sealed.error());
+        }
+        // Nothing to put in order, so nothing to copy.
+        if chosen.is_empty() && points.is_sorted_by_key(|(id, _)| *id) {
+            drop(points);
+            return Ok(added);
+        }
+        points.sort_unstable_by_key(|(id, _)| *id);
+        let mut codes = Codes::new(self.rotation.padded());
+        for (id, code) in points {
+            codes.push_code(id, code);
+        }
+        codes.widen_error(error);
+        Ok(codes)
     }
 
-    /// Rebuilds segments of which too much is gone, and, where there are too many, the smaller half
-    /// into one.
-    fn merge(
-        &self,
-        parts: &mut Parts,
-        dead: &Bitmap,
-        max_dead: f64,
-        state: &mut State,
-    ) -> Result<()> {
-        let alive = |s: &Sealed| s.ids().iter().filter(|id| !dead.contains(**id)).count();
-        let sparse = |s: &Sealed| (alive(s) as f64) < (1.0 - max_dead) * s.len() as f64;
-        let mut chosen: Vec<Arc<Sealed>> =
-            parts.sealed.iter().filter(|s| sparse(s)).cloned().collect();
-        parts.sealed.retain(|s| !sparse(s));
-        // Small ones have no graph and cost nothing to merge, so they always are.
-        let small = |s: &Sealed| s.len() < self.params.graph_at;
-        if parts.sealed.iter().filter(|s| small(s)).count() > 1 {
-            chosen.extend(parts.sealed.iter().filter(|s| small(s)).cloned());
-            parts.sealed.retain(|s| !small(s));
-        }
-        if parts.sealed.len() + usize::from(!chosen.is_empty()) > MAX_SEGMENTS {
-            parts.sealed.sort_by_key(|s| std::cmp::Reverse(s.len()));
-            chosen.extend(parts.sealed.drain(MAX_SEGMENTS / 2..));
-        }
-        let points =
-            || chosen.iter().flat_map(|s| s.points()).filter(|(id, _)| !dead.contains(*id));
-        if points().next().is_some() {
-            let merged = Live::new(self.params);
-            merged.insert(points());
-            parts.sealed.push(self.seal(&merged, dead, state)?);
-        }
-        Ok(())
+    /// Writes `codes` as a segment file.
+    fn seal(&self, codes: &Codes, state: &mut State) -> Result<Arc<Sealed>> {
+        let path = self.folder.join(format!("{:08}.segment", state.next));
+        state.next += 1;
+        let threads = all_threads();
+        // No walk is made where comparing with all is better.
+        let graph = (codes.len() > SCAN_POINTS)
+            .then(|| Graph::build(codes, self.params.ef_construction, threads));
+        Sealed::write(&path, codes, graph.as_ref(), self.dimensions, threads, self.stamp)?;
+        Sealed::open(&path, self.dimensions, self.stamp).map(Arc::new)
     }
 
     /// Files that the state does not name: of a crash, or merged away.

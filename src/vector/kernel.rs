@@ -19,6 +19,17 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
 }
 
+/// Dot product of two vectors of small whole numbers.
+#[inline]
+pub(crate) fn dot_i8(a: &[i8], b: &[i8]) -> f32 {
+    debug_assert_eq!(a.len(), b.len());
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number, widened by the interface")]
+    match <i8 as SpatialSimilarity>::dot(a, b) {
+        Some(product) => product as f32,
+        None => a.iter().zip(b).map(|(x, y)| i32::from(*x) * i32::from(*y)).sum::<i32>() as f32,
+    }
+}
+
 /// The instruction sets that the kernels can use on this processor, for diagnosis.
 #[must_use]
 pub fn kernels() -> Vec<&'static str> {

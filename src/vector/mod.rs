@@ -4,9 +4,15 @@
 //! dot product of unit vectors, and no later stage meets a NaN, an infinity or a zero vector (for
 //! which simsimd's `cos` would answer 0, that is: closest).
 
+pub(crate) mod code;
+pub(crate) mod fastscan;
 mod kernel;
+mod rotation;
+pub(crate) mod sketch;
 
+pub(crate) use kernel::dot_i8;
 pub use kernel::{dot, kernels};
+pub(crate) use rotation::Rotation;
 
 use crate::error::{Error, Result};
 
@@ -62,6 +68,24 @@ pub(crate) fn check_unit(vector: &[f32], dimensions: usize) -> Result<()> {
 #[must_use]
 pub fn distance(a: &[f32], b: &[f32]) -> f32 {
     (1.0 - dot(a, b)).max(0.0)
+}
+
+/// Asks for memory before it is needed.
+#[inline]
+pub(crate) fn prefetch<T>(memory: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in memory.chunks(64 / size_of::<T>().clamp(1, 64)) {
+            #[expect(unsafe_code, reason = "the prefetch instruction has no safe form")]
+            // SAFETY: the pointer lies in the slice; a prefetch reads nothing in any case.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = memory;
 }
 
 #[cfg(test)]

@@ -1,32 +1,30 @@
 //! Files as the indexes write them.
 
-use super::super::IndexParams;
-use super::super::live::Live;
-use super::{Bitmap, DIMENSIONS, STAMP, Sealed, State};
-use crate::vector::normalise;
+use super::super::codes::Codes;
+use super::super::graph::Graph;
+use super::{DIMENSIONS, STAMP, Sealed, State};
+use crate::vector::{Rotation, normalise};
 
 pub(crate) use super::super::keyword::payloads as summed_files;
 
 /// With a graph and without.
 pub(crate) fn segments() -> Vec<Vec<u8>> {
-    [(3, 16), (40, 16), (20, 4)].map(|(points, graph_at)| segment(points, graph_at)).to_vec()
+    [(3, false), (40, true), (20, false)].map(|(points, graph)| segment(points, graph)).to_vec()
 }
 
-fn segment(points: u32, graph_at: usize) -> Vec<u8> {
-    const M: usize = 2;
-    let live = Live::new(IndexParams { m: M, ef_construction: 8, graph_at });
-    let vectors: Vec<(u32, Vec<f32>)> = (1..=points)
-        .map(|id| {
-            let x = f64::from(id);
-            #[expect(clippy::cast_possible_truncation, reason = "a sine")]
-            let v: Vec<f32> = (1..=DIMENSIONS).map(|d| (x * d as f64).sin() as f32).collect();
-            (id * 2, normalise(&v, DIMENSIONS).unwrap())
-        })
-        .collect();
-    live.insert(vectors.iter().map(|(id, v)| (*id, v.as_slice())));
+fn segment(points: u32, with_graph: bool) -> Vec<u8> {
+    let rotation = Rotation::new(DIMENSIONS);
+    let mut codes = Codes::new(rotation.padded());
+    for id in 1..=points {
+        let x = f64::from(id);
+        #[expect(clippy::cast_possible_truncation, reason = "a sine")]
+        let v: Vec<f32> = (1..=DIMENSIONS).map(|d| (x * d as f64).sin() as f32).collect();
+        codes.push(id * 2, &normalise(&v, DIMENSIONS).unwrap(), &rotation);
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("1.segment");
-    Sealed::write(&path, &live, &Bitmap::new(), DIMENSIONS, M, STAMP).unwrap();
+    let graph = with_graph.then(|| Graph::build(&codes, 8, 1));
+    Sealed::write(&path, &codes, graph.as_ref(), DIMENSIONS, 1, STAMP).unwrap();
     std::fs::read(path).unwrap()
 }
 

@@ -1,0 +1,67 @@
+//! The chunks nearest to a vector, and what becomes of an index file that turns out to be damaged.
+
+use super::collection::Inner;
+use crate::error::{Error, Result};
+use crate::index::{Bitmap, Neighbour};
+
+/// How nearest chunks are found.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Search {
+    /// By walking graphs with so many candidates, or the default.
+    Graph(Option<usize>),
+    /// By comparing with all.
+    Exact,
+}
+
+impl Inner {
+    /// The nearest `top_k` chunks that are `allowed`, nearest first.
+    pub(super) fn nearest(
+        &self,
+        query: &[f32],
+        top_k: usize,
+        search: Search,
+        allowed: Option<&Bitmap>,
+    ) -> Result<Vec<Neighbour>> {
+        match self.try_nearest(query, top_k, search, allowed) {
+            Err(damage @ Error::Corrupted { .. }) => {
+                if !self.replace_damaged()? {
+                    return Err(damage);
+                }
+                self.try_nearest(query, top_k, search, allowed)
+            }
+            done => done,
+        }
+    }
+
+    fn try_nearest(
+        &self,
+        query: &[f32],
+        top_k: usize,
+        search: Search,
+        allowed: Option<&Bitmap>,
+    ) -> Result<Vec<Neighbour>> {
+        let index = self.vectors()?;
+        match search {
+            Search::Graph(ef) => index.search(query, top_k, ef, allowed),
+            Search::Exact => {
+                let record = self.record();
+                index.search_exact(query, top_k, allowed, |id| self.stored_vector(&record, id))
+            }
+        }
+    }
+
+    /// Refills from the store what stood in damaged files of the vector index; false where none is.
+    fn replace_damaged(&self) -> Result<bool> {
+        let index = self.vectors()?;
+        let _writer = self.writer();
+        let lost = index.drop_damaged();
+        if lost.is_empty() {
+            return Ok(false);
+        }
+        let record = self.record();
+        let _turn = self.store.turn()?;
+        self.refill(index, &lost, &record)?;
+        self.notice("vector", Some("a damaged part of it came back from the store".to_owned()));
+        Ok(true)
+    }
+}

@@ -1,0 +1,227 @@
+//! Searching a segment: the walk, comparing with all, and the exact answer.
+
+use super::Sealed;
+use crate::error::Result;
+use crate::index::exact::Best;
+use crate::index::frontier::{Frontier, Seen};
+use crate::index::{Bitmap, Neighbour};
+use crate::vector::{Rotation, prefetch};
+use crate::vector::code::QueryCode;
+use crate::vector::fastscan::{Found, Table, estimate};
+use std::cell::RefCell;
+
+/// How many candidates are compared once more by whole codes to get `limit`.
+fn with_spare(limit: usize) -> usize {
+    limit.saturating_add(limit / 4 + 6)
+}
+
+thread_local! {
+    /// What a walk uses, kept between searches of this thread.
+    static WALK: RefCell<(Seen, Frontier, Found)> = RefCell::default();
+}
+
+/// A query as segments read it.
+pub(in crate::index) struct Prepared {
+    code: QueryCode,
+    table: Table,
+}
+
+impl Prepared {
+    pub(in crate::index) fn new(query: &[f32], rotation: &Rotation) -> Self {
+        let rotated = rotation.apply(query);
+        Self { code: QueryCode::new(&rotated), table: Table::new(&rotated) }
+    }
+}
+
+impl Sealed {
+    /// Adds the best `limit` points that are found to `best`, at distances by their codes.
+    pub(in crate::index) fn search(
+        &self,
+        query: &Prepared,
+        best: &mut Best,
+        limit: usize,
+        ef: usize,
+        dead: &Bitmap,
+        allowed: Option<&Bitmap>,
+    ) -> Result<()> {
+        let selected = self.selected(dead, allowed);
+        let mut rough = None;
+        if self.shape.graph && !crate::index::segments::scan_is_better(selected, self.len()) {
+            let (keep, ef) = (with_spare(limit), ef.max(limit));
+            let found = if selected == self.len() {
+                self.walk(query, keep, ef, |_| true)?
+            } else {
+                let ids = self.ids();
+                let may = |row: u32| {
+                    let id = ids[row as usize];
+                    !dead.contains(id) && allowed.is_none_or(|a| a.contains(id))
+                };
+                self.walk(query, keep, ef, may)?
+            };
+            if found.len() >= limit.min(selected) {
+                rough = Some(found);
+            }
+        }
+        let rough = match rough {
+            Some(rough) => rough,
+            None => {
+                let mut near = Best::new(with_spare(limit));
+                self.each(query, dead, allowed, |rough| near.push(rough))?;
+                near.into_sorted()
+            }
+        };
+        let mut close = Best::new(limit);
+        let mut scratch = vec![0; self.shape.padded];
+        for Neighbour { id: row, .. } in rough {
+            close.push(self.closely(query, row, &mut scratch)?);
+        }
+        best.extend(close.into_sorted().into_iter().map(|n| self.named(n)));
+        Ok(())
+    }
+
+    /// The points that may be among the best `limit`; no other is as near as the farthest of these.
+    pub(in crate::index) fn search_exact(
+        &self,
+        query: &Prepared,
+        limit: usize,
+        dead: &Bitmap,
+        allowed: Option<&Bitmap>,
+    ) -> Result<Vec<u32>> {
+        // In halves of squared distances, as `Neighbour` has them; the last term is for rounding.
+        let slack = self.error.first + 1.01 * query.code.error() + 1e-4;
+        let mut all = Vec::new();
+        self.each(query, dead, allowed, |rough| all.push(rough))?;
+        let near = within(all, limit, 2.0 * slack);
+        let mut scratch = vec![0; self.shape.padded];
+        let close: Vec<Neighbour> = near
+            .into_iter()
+            .map(|n| self.closely(query, n.id, &mut scratch))
+            .collect::<Result<_>>()?;
+        let ids = self.ids();
+        let slack = self.error.both + query.code.error() * (self.error.first + 0.01) + 1e-5;
+        let near = within(close, limit, 2.0 * slack);
+        Ok(near.into_iter().map(|n| ids[n.id as usize]).collect())
+    }
+
+    fn named(&self, neighbour: Neighbour) -> Neighbour {
+        Neighbour { id: self.ids()[neighbour.id as usize], ..neighbour }
+    }
+
+    /// Half the squared distance by first levels: for unit vectors the cosine distance.
+    #[inline]
+    fn roughly(&self, query: &Prepared, bytes: &[u8]) -> f32 {
+        let code = self.code(bytes);
+        (0.5 * query.code.roughly(code.scale, code.square, code.first)).max(0.0)
+    }
+
+    /// The same by whole codes.
+    fn closely(&self, query: &Prepared, row: u32, scratch: &mut [i8]) -> Result<Neighbour> {
+        let code = self.code(self.row(row)?);
+        let parts = (code.first, code.rest);
+        let squared = query.code.closely(code.scale, code.square, parts, scratch);
+        Ok(Neighbour { id: row, distance: (0.5 * squared).max(0.0) })
+    }
+
+    /// Gives every allowed row, with its rough distance, to `see`.
+    fn each(
+        &self,
+        query: &Prepared,
+        dead: &Bitmap,
+        allowed: Option<&Bitmap>,
+        mut see: impl FnMut(Neighbour),
+    ) -> Result<()> {
+        let ids = self.ids();
+        let mut at = |row: usize| -> Result<()> {
+            #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
+            let row = row as u32;
+            see(Neighbour { id: row, distance: self.roughly(query, self.row(row)?) });
+            Ok(())
+        };
+        if let Some(allowed) = allowed.filter(|a| a.len() < ids.len() as u64 / 4) {
+            let picked = allowed.iter().filter(|id| !dead.contains(*id));
+            return picked.filter_map(|id| ids.binary_search(&id).ok()).try_for_each(at);
+        }
+        for (row, id) in ids.iter().enumerate() {
+            if !dead.contains(*id) && allowed.is_none_or(|a| a.contains(*id)) {
+                at(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn selected(&self, dead: &Bitmap, allowed: Option<&Bitmap>) -> usize {
+        if dead.is_empty() && allowed.is_none() {
+            return self.len();
+        }
+        let may = |id: &&u32| !dead.contains(**id) && allowed.is_none_or(|a| a.contains(**id));
+        self.ids().iter().filter(may).count()
+    }
+
+    /// Best-first search of the graph until `ef` rows that `may` be returned are nearer than all that
+    /// is open; the others are walked through. The best `keep` rows by rough distance, best first.
+    ///
+    /// A visited row gives its own distance and estimates for its neighbours. The next row is chosen,
+    /// and asked for, before the present one is worked on: the walk waits on memory more than it
+    /// computes.
+    pub(in crate::index) fn walk(
+        &self,
+        query: &Prepared,
+        keep: usize,
+        ef: usize,
+        may: impl Fn(u32) -> bool,
+    ) -> Result<Vec<Neighbour>> {
+        WALK.with_borrow_mut(|(seen, frontier, found)| {
+            seen.clear(self.len());
+            let mut best = Best::new(keep);
+            let start = self.roughly(query, self.row(self.entry)?);
+            frontier.clear(2.0 * start, ef);
+            for &lost in self.unreached() {
+                let distance = self.roughly(query, self.row(lost)?);
+                frontier.offer(lost, 2.0 * distance, may(lost));
+            }
+            let mut present = Some(self.entry);
+            seen.insert(self.entry);
+            while let Some(row) = present {
+                let mut following = std::iter::from_fn(|| frontier.next()).find(|r| seen.insert(*r));
+                if let Some(next) = following {
+                    prefetch(&self.bytes(next)[..self.shape.hot()]);
+                }
+                let bytes = self.row(row)?;
+                let distance = self.roughly(query, bytes);
+                if may(row) {
+                    best.push(Neighbour { id: row, distance });
+                }
+                estimate(
+                    &query.table,
+                    self.neighbours(bytes),
+                    2.0 * distance,
+                    frontier.bound(),
+                    found,
+                );
+                for (row, estimate) in found.iter() {
+                    if !seen.contains(row) {
+                        frontier.offer(row, estimate, may(row));
+                    }
+                }
+                if following.is_none() {
+                    following = std::iter::from_fn(|| frontier.next()).find(|r| seen.insert(*r));
+                }
+                present = following;
+            }
+            Ok(best.into_sorted())
+        })
+    }
+}
+
+/// Those that are no farther than `slack` beyond the `limit`-th nearest.
+fn within(mut all: Vec<Neighbour>, limit: usize, slack: f32) -> Vec<Neighbour> {
+    if limit == 0 {
+        return Vec::new();
+    }
+    if limit < all.len() {
+        let (_, worst, _) = all.select_nth_unstable(limit - 1);
+        let bound = worst.distance + slack;
+        all.retain(|n| n.distance <= bound);
+    }
+    all
+}

@@ -1,0 +1,156 @@
+//! Writing a segment file.
+
+use super::{CHECKSUM, DEGREE_FIELD, HEADER, MAGIC, Sealed, Shape, VERSION};
+use crate::error::{Error, Result};
+use crate::hash::checksum;
+use crate::index::Stamp;
+use crate::index::codes::{Code, Codes};
+use crate::index::graph::Graph;
+use crate::vector::code::decode;
+use crate::vector::fastscan::{DEGREE, MAX_ROWS, write_block};
+use std::fs::File;
+use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+impl Sealed {
+    /// Writes `codes`, by ascending numbers, as a segment file, whole or not at all.
+    pub(in crate::index) fn write(
+        path: &Path,
+        codes: &Codes,
+        graph: Option<&Graph>,
+        dimensions: usize,
+        threads: usize,
+        stamp: Stamp,
+    ) -> Result<()> {
+        if codes.len() > MAX_ROWS {
+            return Err(Error::parameter(
+                "segment",
+                format!("{} points; at most {MAX_ROWS} fit", codes.len()),
+            ));
+        }
+        let unreached = graph.map_or(&[][..], |g| g.unreached.as_slice());
+        let shape = Shape::new(codes.padded(), codes.len(), graph.is_some(), unreached.len());
+        let mut head = header(codes, graph, dimensions, stamp)?;
+        head.extend_from_slice(bytemuck::cast_slice(codes.ids()));
+        head.extend_from_slice(bytemuck::cast_slice(unreached));
+        head.resize(shape.rows_at, 0);
+
+        let temporary = path.with_extension("tmp");
+        let file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        let mut write = || {
+            out.seek(SeekFrom::Start(shape.rows_at as u64))?;
+            let mut sums = shape.sums_at()..;
+            // As many blocks at a time as keep all threads at work.
+            let blocks: Vec<usize> = (0..shape.blocks()).collect();
+            for some in blocks.chunks(64 * threads.max(1)) {
+                for bytes in rows(codes, graph, &shape, some, threads) {
+                    out.write_all(&bytes)?;
+                    let at = sums.start;
+                    sums.start += 8;
+                    head[at..at + 8].copy_from_slice(&checksum([bytes.as_slice()]).to_le_bytes());
+                }
+            }
+            let sum = checksum([head.as_slice()]);
+            head[CHECKSUM].copy_from_slice(&sum.to_le_bytes());
+            out.seek(SeekFrom::Start(0))?;
+            out.write_all(&head)?;
+            out.flush()?;
+            out.get_ref().sync_all()?;
+            std::fs::rename(&temporary, path)
+        };
+        write().map_err(Error::io("write", path))
+    }
+}
+
+fn header(
+    codes: &Codes,
+    graph: Option<&Graph>,
+    dimensions: usize,
+    stamp: Stamp,
+) -> Result<Vec<u8>> {
+    let small = |n: usize| {
+        u32::try_from(n).map_err(|_| Error::parameter("segment", format!("{n} does not fit it")))
+    };
+    let mut header = Vec::with_capacity(HEADER);
+    header.extend_from_slice(&MAGIC);
+    for number in [
+        VERSION,
+        small(dimensions)?,
+        small(codes.len())?,
+        graph.map_or(0, |_| DEGREE_FIELD),
+        graph.map_or(0, |g| g.entry),
+        small(graph.map_or(0, |g| g.unreached.len()))?,
+        stamp.collection,
+        codes.error().first.to_bits(),
+        codes.error().both.to_bits(),
+        0,
+    ] {
+        header.extend_from_slice(&number.to_le_bytes());
+    }
+    header.extend_from_slice(&stamp.database);
+    header.resize(HEADER, 0);
+    Ok(header)
+}
+
+/// The bytes of some blocks of rows.
+fn rows(
+    codes: &Codes,
+    graph: Option<&Graph>,
+    shape: &Shape,
+    blocks: &[usize],
+    threads: usize,
+) -> Vec<Vec<u8>> {
+    let write = |blocks: &[usize]| -> Vec<Vec<u8>> {
+        let mut scratch = vec![0f32; (DEGREE + 1) * shape.padded];
+        let each = blocks.iter().map(|block| {
+            let rows = shape.rows_of_block(*block);
+            let mut bytes = vec![0; rows.len() * shape.row];
+            for (row, out) in rows.zip(bytes.chunks_exact_mut(shape.row)) {
+                #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
+                write_row(codes, graph, shape, row as u32, out, &mut scratch);
+            }
+            bytes
+        });
+        each.collect()
+    };
+    let per_thread = blocks.len().div_ceil(threads.max(1)).max(1);
+    if threads < 2 || blocks.len() < 2 {
+        return write(blocks);
+    }
+    std::thread::scope(|scope| {
+        let write = &write;
+        let parts: Vec<_> = blocks
+            .chunks(per_thread)
+            .map(|part| (part, scope.spawn(move || write(part))))
+            .collect();
+        parts.into_iter().flat_map(|(part, t)| t.join().unwrap_or_else(|_| write(part))).collect()
+    })
+}
+
+fn write_row(
+    codes: &Codes,
+    graph: Option<&Graph>,
+    shape: &Shape,
+    row: u32,
+    out: &mut [u8],
+    scratch: &mut [f32],
+) {
+    let plain = |code: Code<'_>, out: &mut [f32]| decode(code.scale, code.first, code.rest, out);
+    let code = codes.get(row);
+    if let Some(graph) = graph {
+        let neighbours = graph.neighbours(row);
+        let (own, others) = scratch.split_at_mut(shape.padded);
+        plain(code, own);
+        for (neighbour, out) in neighbours.iter().zip(others.chunks_exact_mut(shape.padded)) {
+            plain(codes.get(*neighbour), out);
+        }
+        let vectors = others.chunks_exact(shape.padded);
+        write_block(row, own, neighbours.iter().copied().zip(vectors), &mut out[..shape.block]);
+    }
+    let (first, rest) = out[shape.block..].split_at_mut(shape.padded);
+    first.copy_from_slice(bytemuck::cast_slice(code.first));
+    rest[..4].copy_from_slice(&code.scale.to_le_bytes());
+    rest[4..8].copy_from_slice(&code.square.to_le_bytes());
+    rest[8..8 + code.rest.len()].copy_from_slice(code.rest);
+}
