@@ -31,9 +31,10 @@ fn fill(database: &Path, base: &Path, dimensions: usize) {
     let options = CollectionOptions::dimensions(dimensions);
     let collection = database.collection("peer", &options).unwrap();
     for (start, part) in vectors(base, dimensions).chunks(4096).enumerate() {
-        let documents = part.iter().enumerate().map(|(i, v)| {
-            Document::new(format!("{}", start * 4096 + i), "").vector(v.as_slice())
-        });
+        let documents = part
+            .iter()
+            .enumerate()
+            .map(|(i, v)| Document::new(format!("{}", start * 4096 + i), "").vector(v.as_slice()));
         collection.add(documents).unwrap();
     }
 }
@@ -74,8 +75,7 @@ fn main() {
     fs::remove_dir_all(&index).unwrap();
     let started = Instant::now();
     let database = Database::open_existing(&path).unwrap();
-    let collection =
-        database.existing_collection("peer", &CollectionOptions::default()).unwrap();
+    let collection = database.existing_collection("peer", &CollectionOptions::default()).unwrap();
     answer(&collection, &queries[..1], 64, 10);
     let build_s = started.elapsed().as_secs_f64();
     let points = fs::metadata(folder.join("base.f32")).unwrap().len() / (4 * dimensions as u64);

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 /// Records handed to an index at a time while it is brought up to date.
 const REFILL: usize = 1000;
+/// The same for vectors, which become one segment each time.
+const REFILL_VECTORS: usize = 1 << 20;
 
 /// Documents that are searched together. Cheap to clone; shared by threads: queries run while
 /// another thread adds.
@@ -133,19 +135,32 @@ impl Inner {
         missing: &Bitmap,
         record: &CollectionRecord,
     ) -> Result<()> {
-        let vectors = || missing.iter().map(|id| Ok((id, self.vector(record, id)?)));
-        match index.fill(vectors(), record.generation) {
-            Err(error @ Error::Io { .. }) => {
-                // Where it cannot be written, it is in memory, and the next open does this again.
-                self.notice("vector", Some(format!("it could not be saved: {error}")));
-                for point in vectors() {
-                    let (id, vector) = point?;
-                    index.insert(&[(id, &vector)])?;
+        let ids: Vec<u32> = missing.iter().collect();
+        let vectors =
+            |ids: &[u32]| ids.to_vec().into_iter().map(|id| Ok((id, self.vector(record, id)?)));
+        let mut parts = ids.chunks(REFILL_VECTORS).peekable();
+        loop {
+            // At least once: what was removed is saved as well.
+            let part = parts.next().unwrap_or_default();
+            let last = parts.peek().is_none();
+            let generation = if last { record.generation } else { 0 };
+            match index.fill(vectors(part), generation) {
+                Ok(()) if last => return Ok(()),
+                Ok(()) => {}
+                Err(error @ Error::Io { .. }) => {
+                    // In memory, then; the next open does this again.
+                    self.notice("vector", Some(format!("it could not be saved: {error}")));
+                    break;
                 }
-                Ok(())
+                Err(error) => return Err(error),
             }
-            done => done,
         }
+        let left: Vec<u32> = (missing - &index.ids()).iter().collect();
+        for point in vectors(&left) {
+            let (id, vector) = point?;
+            index.insert(&[(id, &vector)])?;
+        }
+        Ok(())
     }
 
     /// The keyword index, opened and brought up to date at the first call.

@@ -3,11 +3,15 @@
 use super::collection::Inner;
 use crate::error::{Error, Result};
 use crate::index::{Bitmap, Neighbour};
+use crate::vector::distance;
 
 /// How nearest chunks are found.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Search {
-    /// By walking graphs with so many candidates, or the default.
+    /// By walking graphs with so many candidates, or the default; distances are those of codes.
+    Codes(Option<usize>),
+    /// The same, then put in order by the vectors themselves: what is known of a chunk does not
+    /// depend on where in the index it stands.
     Graph(Option<usize>),
     /// By comparing with all.
     Exact,
@@ -42,7 +46,22 @@ impl Inner {
     ) -> Result<Vec<Neighbour>> {
         let index = self.vectors()?;
         match search {
-            Search::Graph(ef) => index.search(query, top_k, ef, allowed),
+            Search::Codes(ef) => index.search(query, top_k, ef, allowed),
+            Search::Graph(ef) => {
+                let record = self.record();
+                // What codes put just beyond the last may belong before it.
+                let spare = top_k.saturating_add(top_k / 4 + 6);
+                let mut found = index.search(query, spare, ef, allowed)?;
+                for neighbour in &mut found {
+                    // One that is just being removed keeps its place.
+                    if let Some(vector) = self.stored_vector(&record, neighbour.id)? {
+                        neighbour.distance = distance(query, &vector);
+                    }
+                }
+                found.sort_unstable();
+                found.truncate(top_k);
+                Ok(found)
+            }
             Search::Exact => {
                 let record = self.record();
                 index.search_exact(query, top_k, allowed, |id| self.stored_vector(&record, id))

@@ -49,14 +49,15 @@ impl CollectionOptions {
         self
     }
 
-    /// Neighbours of a point in the vector index's graph, 2 to 255. Default: 16.
+    /// Neighbours of a point in the graph of points that are in no segment yet, 2 to 255; in a segment
+    /// each has 32. Default: 16.
     #[must_use]
     pub fn m(mut self, m: usize) -> Self {
         self.m = Some(m);
         self
     }
 
-    /// Candidates looked at when a point is linked into the graph. Default: 200.
+    /// Candidates looked at when a point is linked into a graph. Default: 200.
     #[must_use]
     pub fn ef_construction(mut self, ef_construction: usize) -> Self {
         self.ef_construction = Some(ef_construction);

@@ -243,8 +243,9 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Runs the query for the numbers of chunks and their scores alone, best first: no text is read.
-    /// A chunk whose document is just being removed may be among them.
+    /// Runs the query for the numbers of chunks and their scores alone, best first: nothing is read
+    /// from the store. By vectors alone, scores are those of 11-bit codes, less than 0.001 off. A
+    /// chunk whose document is just being removed may be among them.
     ///
     /// # Errors
     /// Those of [`Query::run`].
@@ -257,7 +258,9 @@ impl<'a> Query<'a> {
         let mode = self.effective_mode()?;
         let vector = if mode == Mode::Keyword { None } else { Some(self.unit_vector()?) };
         if let (Mode::Dense, Some(vector), false) = (mode, &vector, self.by_document) {
-            let found = self.dense(vector, allowed.as_ref(), self.top_k)?;
+            let search = if self.exact { Search::Exact } else { Search::Codes(self.ef_search) };
+            let inner = &self.collection.inner;
+            let found = inner.nearest(vector, self.top_k, search, allowed.as_ref())?;
             return Ok(found.into_iter().map(|n| (n.id, 1.0 - n.distance)).collect());
         }
         let found = self.candidates(mode, vector.as_deref(), allowed.as_ref(), self.top_k)?;

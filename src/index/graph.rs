@@ -63,7 +63,8 @@ fn order(rows: usize, first: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..rows as u32).collect();
     let mut state = SEED;
     for i in (1..rows).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         #[expect(clippy::cast_possible_truncation, reason = "a remainder of rows")]
         order.swap(i, ((state >> 33) % (i as u64 + 1)) as usize);
     }

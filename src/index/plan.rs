@@ -7,6 +7,7 @@
 use super::Bitmap;
 use super::sealed::Sealed;
 use super::segments::Parts;
+use crate::vector::fastscan::MAX_ROWS;
 use std::sync::Arc;
 
 /// Segments of a tier that become one; a tier's segments are so many times as large as those before.
@@ -31,11 +32,16 @@ impl Plan {
         Self { new: more + parts.live.len(), segments }
     }
 
-    /// Takes everything, unless it is one segment as it should be.
+    /// Takes everything, unless it is one segment as it should be. What one file cannot hold: only
+    /// what has points that are gone, which then must fit together.
     pub(super) fn all(&mut self) {
         let whole = self.segments.iter().all(|(points, alive, _)| points == alive);
         let one = self.segments.len() + usize::from(self.new > 0) < 2;
-        if !(whole && one) {
+        let fits = self.new + self.segments.iter().map(|s| s.1).sum::<usize>() <= MAX_ROWS;
+        if !fits {
+            // Each for itself, then.
+            self.segments.iter_mut().for_each(|(points, alive, taken)| *taken = alive < points);
+        } else if !(whole && one) {
             self.segments.iter_mut().for_each(|segment| segment.2 = true);
         }
     }
@@ -44,7 +50,8 @@ impl Plan {
     pub(super) fn usual(&mut self) {
         let mut size = self.new;
         for (points, alive, taken) in &mut self.segments {
-            if (*alive as f64) < (1.0 - MAX_DEAD) * *points as f64 {
+            let sparse = (*alive as f64) < (1.0 - MAX_DEAD) * *points as f64;
+            if sparse && size + *alive <= MAX_ROWS {
                 *taken = true;
                 size += *alive;
             }
@@ -52,8 +59,12 @@ impl Plan {
         while size > 0 {
             let tier = tier(size);
             let fellows = |s: &&mut (usize, usize, bool)| !s.2 && self::tier(s.0) <= tier;
-            let count = self.segments.iter_mut().filter(fellows).count();
-            if count + 1 < FANOUT {
+            let (mut count, mut sum) = (0, size);
+            for segment in self.segments.iter_mut().filter(fellows) {
+                count += 1;
+                sum += segment.1;
+            }
+            if count + 1 < FANOUT || sum > MAX_ROWS {
                 return;
             }
             for segment in self.segments.iter_mut().filter(fellows) {
@@ -64,10 +75,7 @@ impl Plan {
     }
 
     /// What is taken, and what stays.
-    pub(super) fn split(
-        self,
-        sealed: Vec<Arc<Sealed>>,
-    ) -> (Vec<Arc<Sealed>>, Vec<Arc<Sealed>>) {
+    pub(super) fn split(self, sealed: Vec<Arc<Sealed>>) -> (Vec<Arc<Sealed>>, Vec<Arc<Sealed>>) {
         let (taken, kept): (Vec<_>, Vec<_>) =
             sealed.into_iter().zip(self.segments).partition(|(_, (_, _, taken))| *taken);
         let segments = |some: Vec<(Arc<Sealed>, _)>| some.into_iter().map(|(s, _)| s).collect();
@@ -103,6 +111,10 @@ mod tests {
         assert_eq!(usual(0, &[k(8), k(8), k(8), k(8)]).1, [false; 4]);
         assert_eq!(usual(0, &[(1000, 699), k(400)]), (699, vec![true, false]));
         assert_eq!(usual(100, &[(1000, 701)]).1, [false]);
+        // More than a file can hold.
+        let half = (MAX_ROWS / 2, MAX_ROWS / 2);
+        assert_eq!(usual(MAX_ROWS / 2, &[half, half, half]).1, [false; 3]);
+        assert_eq!(usual(MAX_ROWS, &[(1000, 1)]).1, [false]);
     }
 
     /// Ingesting for long: few segments at any time, few builds of a point.

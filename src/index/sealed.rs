@@ -173,14 +173,13 @@ impl Sealed {
         if sum.to_le_bytes() != head[CHECKSUM] {
             return Err(damaged("the checksum does not match"));
         }
-        let error = CodeError {
-            first: f32::from_le_bytes(field(36)),
-            both: f32::from_le_bytes(field(40)),
-        };
+        let error =
+            CodeError { first: f32::from_le_bytes(field(36)), both: f32::from_le_bytes(field(40)) };
         let checked = (0..shape.blocks().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let sealed = Self { path: path.to_path_buf(), map, shape, error, entry, checked };
-        if sealed.unreached().iter().any(|row| *row as usize >= points) {
-            return Err(damaged("a row is outside"));
+        let ascending = sealed.ids().is_sorted_by(|a, b| a < b);
+        if !ascending || sealed.unreached().iter().any(|row| *row as usize >= points) {
+            return Err(damaged("its numbers are in disorder"));
         }
         Ok(sealed)
     }
@@ -277,9 +276,8 @@ impl Sealed {
     #[inline]
     fn code<'a>(&self, row: &'a [u8]) -> Code<'a> {
         let (first, rest) = row[self.shape.block..].split_at(self.shape.padded);
-        let float = |at: usize| {
-            f32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]])
-        };
+        let float =
+            |at: usize| f32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
         Code {
             scale: float(0),
             square: float(4),

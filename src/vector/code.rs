@@ -127,6 +127,7 @@ pub(crate) struct QueryCode {
 const FINE: f32 = 254.0;
 
 impl QueryCode {
+    #[inline(always)]
     pub(crate) fn new(rotated: &[f32]) -> Self {
         let largest = rotated.iter().fold(0f32, |m, x| m.max(x.abs()));
         let scale = (largest / 127.0).max(f32::MIN_POSITIVE);

@@ -144,6 +144,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// `query` is rotated.
+    #[inline(always)]
     pub(crate) fn new(query: &[f32]) -> Self {
         let quads = query.as_chunks::<4>().0;
         // Between all signs negative and all signs those of the query lies twice the sum.
@@ -311,7 +312,8 @@ mod tests {
                 let mut found = Found::default();
                 let table = Table::new(query);
                 estimate(&table, &block, of(&points[0]), f32::INFINITY, &mut found);
-                squares += found.iter().map(|(r, e)| (e - of(&points[r as usize])).powi(2)).sum::<f32>();
+                squares +=
+                    found.iter().map(|(r, e)| (e - of(&points[r as usize])).powi(2)).sum::<f32>();
             }
             let error = (squares / (50.0 * 32.0)).sqrt();
             // Lengths of r and of q − u are √2; 0.76 is √(π/2 − 1) of RaBitQ's error.

@@ -49,6 +49,7 @@ impl Rotation {
     }
 
     /// Rotates `vector`, filled up with zeros.
+    #[inline(always)]
     pub(crate) fn apply(&self, vector: &[f32]) -> Vec<f32> {
         debug_assert_eq!(vector.len(), self.dimensions);
         let mut x = vec![0.0; self.padded];
@@ -73,6 +74,7 @@ impl Rotation {
 }
 
 /// The orthonormal Walsh–Hadamard transform of a power of two of numbers.
+#[inline(always)]
 fn hadamard(x: &mut [f32]) {
     let mut half = 1;
     while half < x.len() {

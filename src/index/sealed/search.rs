@@ -5,9 +5,9 @@ use crate::error::Result;
 use crate::index::exact::Best;
 use crate::index::frontier::{Frontier, Seen};
 use crate::index::{Bitmap, Neighbour};
-use crate::vector::{Rotation, prefetch};
 use crate::vector::code::QueryCode;
 use crate::vector::fastscan::{Found, Table, estimate};
+use crate::vector::{Rotation, prefetch};
 use std::cell::RefCell;
 
 /// How many candidates are compared once more by whole codes to get `limit`.
@@ -28,6 +28,23 @@ pub(in crate::index) struct Prepared {
 
 impl Prepared {
     pub(in crate::index) fn new(query: &[f32], rotation: &Rotation) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            #[expect(unsafe_code, reason = "the same with wider registers")]
+            // SAFETY: this processor has them.
+            return unsafe { Self::wide(query, rotation) };
+        }
+        Self::plain(query, rotation)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn wide(query: &[f32], rotation: &Rotation) -> Self {
+        Self::plain(query, rotation)
+    }
+
+    #[inline(always)]
+    fn plain(query: &[f32], rotation: &Rotation) -> Self {
         let rotated = rotation.apply(query);
         Self { code: QueryCode::new(&rotated), table: Table::new(&rotated) }
     }
@@ -182,7 +199,8 @@ impl Sealed {
             let mut present = Some(self.entry);
             seen.insert(self.entry);
             while let Some(row) = present {
-                let mut following = std::iter::from_fn(|| frontier.next()).find(|r| seen.insert(*r));
+                let mut following =
+                    std::iter::from_fn(|| frontier.next()).find(|r| seen.insert(*r));
                 if let Some(next) = following {
                     prefetch(&self.bytes(next)[..self.shape.hot()]);
                 }

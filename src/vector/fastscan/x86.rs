@@ -81,10 +81,7 @@ fn store(sums: __m128i, out: &mut [u16; 8]) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn fold(sums: __m512i) -> __m128i {
-    let half = _mm256_add_epi16(
-        _mm512_castsi512_si256(sums),
-        _mm512_extracti64x4_epi64::<1>(sums),
-    );
+    let half = _mm256_add_epi16(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums));
     _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
 }
 
@@ -177,8 +174,8 @@ fn with_avx2(table: &Table, block: Block<'_>, distance: f32, bound: f32, found: 
         sums[2] = _mm256_add_epi16(sums[2], _mm256_and_si256(high, byte));
         sums[3] = _mm256_add_epi16(sums[3], _mm256_srli_epi16::<8>(high));
     }
-    let folded = sums
-        .map(|s| _mm_add_epi16(_mm256_castsi256_si128(s), _mm256_extracti128_si256::<1>(s)));
+    let folded =
+        sums.map(|s| _mm_add_epi16(_mm256_castsi256_si128(s), _mm256_extracti128_si256::<1>(s)));
     let mut all = [0u16; DEGREE];
     for (half, out) in all.as_chunks_mut::<16>().0.iter_mut().enumerate() {
         let (even, odd) = (folded[2 * half], folded[2 * half + 1]);
