@@ -187,7 +187,8 @@ impl Filter {
     }
 }
 
-/// Text that parses back to the same filter.
+/// Text that parses back to the same filter, as long as it is not larger than what is parsed. It has
+/// no more parentheses than it needs, or the depth of a long chain would be more than is parsed.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -203,10 +204,27 @@ impl fmt::Display for Filter {
             }
             Self::Exists(field) => write!(f, "exists({})", Name(field)),
             Self::IsNull(field) => write!(f, "{} is null", Name(field)),
-            Self::And(a, b) => write!(f, "({a} and {b})"),
-            Self::Or(a, b) => write!(f, "({a} or {b})"),
-            Self::Not(inner) => write!(f, "not ({inner})"),
+            // Chains nest to the left, and `and` binds stronger.
+            Self::And(a, b) => {
+                let left = Operand(a, matches!(**a, Self::Or(..)));
+                let right = Operand(b, matches!(**b, Self::And(..) | Self::Or(..)));
+                write!(f, "{left} and {right}")
+            }
+            Self::Or(a, b) => write!(f, "{a} or {}", Operand(b, matches!(**b, Self::Or(..)))),
+            Self::Not(inner) => {
+                let inner = Operand(inner, matches!(**inner, Self::And(..) | Self::Or(..)));
+                write!(f, "not {inner}")
+            }
         }
+    }
+}
+
+/// A filter inside another, and whether it needs parentheses there.
+struct Operand<'a>(&'a Filter, bool);
+
+impl fmt::Display for Operand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.1 { write!(f, "({})", self.0) } else { self.0.fmt(f) }
     }
 }
 

@@ -14,17 +14,27 @@ use winnow::token::{any as any_char, one_of, take_while};
 /// Deeper nesting than people write; a parser by recursion needs a bound.
 const MAX_DEPTH: usize = 64;
 const MAX_BYTES: usize = 64 << 10;
-/// Conditions chained by `and` and `or` nest to the left; they are dropped by recursion.
-const MAX_CHAIN: usize = 1000;
+/// Conditions of the whole filter. Those chained by `and` and `or` nest to the left, and a filter is
+/// asked, printed and dropped by recursion.
+const MAX_CONDITIONS: usize = 1000;
 
-type Input<'a> = winnow::Stateful<&'a str, usize>;
+/// What has been met so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Met {
+    /// Levels around this place.
+    depth: usize,
+    /// Conditions before it.
+    conditions: usize,
+}
+
+type Input<'a> = winnow::Stateful<&'a str, Met>;
 type Outcome<T> = std::result::Result<T, ErrMode<ContextError>>;
 
 pub(super) fn parse(text: &str) -> Result<Filter> {
     if text.len() > MAX_BYTES {
         return Err(syntax(text, 0, format!("{} bytes; at most {MAX_BYTES} are read", text.len())));
     }
-    let mut input = Input { input: text, state: 0 };
+    let mut input = Input { input: text, state: Met::default() };
     let parsed = delimited(multispace0, either, multispace0).parse_next(&mut input);
     let at = text.len() - input.input.len();
     match parsed {
@@ -69,7 +79,7 @@ fn wanted(what: &'static str) -> StrContext {
 fn either(input: &mut Input<'_>) -> Outcome<Filter> {
     let first = both.parse_next(input)?;
     let rest: Vec<Filter> =
-        repeat(0..MAX_CHAIN, preceded((multispace0, word("or"), multispace0), cut_err(both)))
+        repeat(0.., preceded((multispace0, word("or"), multispace0), cut_err(both)))
             .parse_next(input)?;
     Ok(rest.into_iter().fold(first, Filter::or))
 }
@@ -77,18 +87,21 @@ fn either(input: &mut Input<'_>) -> Outcome<Filter> {
 fn both(input: &mut Input<'_>) -> Outcome<Filter> {
     let first = condition.parse_next(input)?;
     let rest: Vec<Filter> =
-        repeat(0..MAX_CHAIN, preceded((multispace0, word("and"), multispace0), cut_err(condition)))
+        repeat(0.., preceded((multispace0, word("and"), multispace0), cut_err(condition)))
             .parse_next(input)?;
     Ok(rest.into_iter().fold(first, Filter::and))
 }
 
 fn condition(input: &mut Input<'_>) -> Outcome<Filter> {
-    if input.state >= MAX_DEPTH {
+    if input.state.depth >= MAX_DEPTH {
         return cut_err(fail.context(wanted("at most 64 levels of nesting"))).parse_next(input);
     }
-    input.state += 1;
+    if input.state.conditions >= MAX_CONDITIONS {
+        return cut_err(fail.context(wanted("at most 1000 conditions"))).parse_next(input);
+    }
+    input.state.depth += 1;
     let parsed = alt((negation, group, exists, comparison)).parse_next(input);
-    input.state -= 1;
+    input.state.depth -= 1;
     parsed
 }
 
@@ -113,6 +126,7 @@ fn exists(input: &mut Input<'_>) -> Outcome<Filter> {
     )
     .map(Filter::Exists)
     .parse_next(input)
+    .inspect(|_| input.state.conditions += 1)
 }
 
 fn comparison(input: &mut Input<'_>) -> Outcome<Filter> {
@@ -134,6 +148,7 @@ fn comparison(input: &mut Input<'_>) -> Outcome<Filter> {
         Tail::Compare(comparison, value) => Filter::Compare(field.clone(), comparison, value),
     })
     .parse_next(input)
+    .inspect(|_| input.state.conditions += 1)
 }
 
 enum Tail {
@@ -191,10 +206,10 @@ fn value(input: &mut Input<'_>) -> Outcome<Value> {
 
 /// A list of plain values, as the builder can hold one.
 fn list(input: &mut Input<'_>) -> Outcome<Value> {
-    if input.state >= MAX_DEPTH {
+    if input.state.depth >= MAX_DEPTH {
         return cut_err(fail.context(wanted("at most 64 levels of nesting"))).parse_next(input);
     }
-    input.state += 1;
+    input.state.depth += 1;
     let parsed = delimited(
         ('[', multispace0),
         separated(0.., value, (multispace0, ',', multispace0)),
@@ -202,7 +217,7 @@ fn list(input: &mut Input<'_>) -> Outcome<Value> {
     )
     .map(Value::List)
     .parse_next(input);
-    input.state -= 1;
+    input.state.depth -= 1;
     parsed
 }
 
@@ -297,8 +312,11 @@ fn escaped(input: &mut Input<'_>) -> Outcome<char> {
         _ => {
             let first = hex4.context(invalid.clone()).parse_next(input)?;
             let code = if (0xd800..0xdc00).contains(&first) {
-                let second = preceded("\\u", hex4).context(invalid.clone()).parse_next(input)?;
-                0x10000 + ((first - 0xd800) << 10) + (second.wrapping_sub(0xdc00) & 0x3ff)
+                let second = preceded("\\u", hex4)
+                    .verify(|code| (0xdc00..0xe000).contains(code))
+                    .context(invalid.clone())
+                    .parse_next(input)?;
+                0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
             } else {
                 first
             };
@@ -401,7 +419,13 @@ mod tests {
         {
             assert!(matches!(Filter::parse(&text), Err(Error::FilterSyntax { .. })));
         }
-        let chain = vec!["a = 1"; 900].join(" and ");
-        Filter::parse(&chain).unwrap();
+        let chain = |length: usize| vec!["a = 1"; length].join(" and ");
+        let most = Filter::parse(&chain(1000)).unwrap();
+        assert_eq!(Filter::parse(&most.to_string()).unwrap(), most);
+        let groups = vec![format!("({})", chain(300)); 4].join(" and ");
+        for text in [chain(1001), groups] {
+            let message = Filter::parse(&text).unwrap_err().to_string();
+            assert!(message.contains("1000 conditions"), "{message}");
+        }
     }
 }
