@@ -23,7 +23,11 @@ pub(crate) fn segment_list(text: &str, add_sum: bool) {
     let text = if add_sum { format!("{}\n{text}", sum_of(text)) } else { text.to_owned() };
     let parse = |text: &str| State::parse(Path::new("SEGMENTS"), text, STAMP, DIMENSIONS).ok();
     if let Some(state) = parse(&text) {
-        let _ = state.dead();
+        if let Some(dead) = state.dead(1 << 16) {
+            let mut again = state.clone();
+            again.set_dead(&dead);
+            assert_eq!(again.dead(1 << 16), Some(dead));
+        }
         let written = state.to_text().unwrap_or_default();
         assert_eq!(parse(&written), Some(state), "what is read is written the same");
     }

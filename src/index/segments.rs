@@ -59,11 +59,14 @@ impl VectorIndex {
     ) -> Result<(Self, Option<String>)> {
         params.validate()?;
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let (state, sealed, notice) = match load(folder, dimensions, stamp) {
-            Ok((state, sealed)) => (state, sealed, None),
-            Err(error) => (State::new(stamp, dimensions), Vec::new(), Some(error.to_string())),
+        let (loaded, notice) = match load(folder, dimensions, stamp) {
+            Ok(loaded) => (loaded, None),
+            Err(error) => {
+                let nothing = (State::new(stamp, dimensions), Vec::new(), Bitmap::new());
+                (nothing, Some(error.to_string()))
+            }
         };
-        let dead = state.dead();
+        let (state, sealed, dead) = loaded;
         let index = Self {
             folder: folder.to_path_buf(),
             dimensions,
@@ -82,7 +85,7 @@ impl VectorIndex {
     /// changed.
     pub(crate) fn damage(folder: &Path, dimensions: usize, stamp: Stamp) -> Option<String> {
         let whole = load(folder, dimensions, stamp)
-            .and_then(|(_, sealed)| sealed.iter().try_for_each(|sealed| sealed.check()));
+            .and_then(|(_, sealed, _)| sealed.iter().try_for_each(|sealed| sealed.check()));
         whole.err().map(|error| error.to_string())
     }
 
@@ -367,9 +370,12 @@ impl VectorIndex {
     }
 }
 
-fn load(folder: &Path, dimensions: usize, stamp: Stamp) -> Result<(State, Vec<Arc<Sealed>>)> {
+/// The segments of an index and the points in them that are gone.
+type Loaded = (State, Vec<Arc<Sealed>>, Bitmap);
+
+fn load(folder: &Path, dimensions: usize, stamp: Stamp) -> Result<Loaded> {
     let Some(state) = State::read(folder, stamp, dimensions)? else {
-        return Ok((State::new(stamp, dimensions), Vec::new()));
+        return Ok((State::new(stamp, dimensions), Vec::new(), Bitmap::new()));
     };
     let mut sealed = Vec::with_capacity(state.segments.len().min(1024));
     for name in &state.segments {
@@ -378,7 +384,10 @@ fn load(folder: &Path, dimensions: usize, stamp: Stamp) -> Result<(State, Vec<Ar
         }
         sealed.push(Arc::new(Sealed::open(&folder.join(name), dimensions, stamp)?));
     }
-    Ok((state, sealed))
+    let dead = state.dead(sealed.iter().map(|s| s.len()).sum()).ok_or_else(|| {
+        Error::corrupted(folder.display().to_string(), "more points are gone than there were")
+    })?;
+    Ok((state, sealed, dead))
 }
 
 #[cfg(test)]

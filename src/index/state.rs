@@ -56,12 +56,18 @@ impl State {
         }
     }
 
-    pub(super) fn dead(&self) -> Bitmap {
+    /// The points that are gone: none where there are more than `points`, since a range of a few
+    /// bytes can ask for a set of four billion.
+    pub(super) fn dead(&self, points: usize) -> Option<Bitmap> {
+        let gone = self.dead.iter().map(|(first, last)| u64::from(last - first) + 1);
+        if gone.sum::<u64>() > points as u64 {
+            return None;
+        }
         let mut dead = Bitmap::new();
         for (first, last) in &self.dead {
             dead.insert_range(*first..=*last);
         }
-        dead
+        Some(dead)
     }
 
     /// None where there is no such file.
@@ -93,6 +99,10 @@ impl State {
             != (expected.version, expected.database, expected.collection, expected.dimensions)
         {
             return Err(damaged("it belongs to another index"));
+        }
+        let ascending = state.dead.is_sorted_by(|a, b| a.1 < b.0);
+        if !ascending || state.dead.iter().any(|(first, last)| first > last) {
+            return Err(damaged("its ranges of points are not in order"));
         }
         Ok(state)
     }
