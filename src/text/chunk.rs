@@ -182,11 +182,12 @@ impl Cutter<'_> {
         let mut heading = section.parents.clone();
         heading.extend(section.own.clone());
         let mut start = section.span.start;
+        let mut before = None;
         while let Some(from) = self.next_word(start, section.span.end) {
-            let first = start == section.span.start;
-            let context = if first { &first_context } else { &later_context };
+            let context = if before.is_none() { &first_context } else { &later_context };
             let (chunk_start, end, tokens) =
-                self.next_cut(from, section.span.end, context, !first)?;
+                self.next_cut(from, section.span.end, context, before)?;
+            before = Some(chunk_start);
             let body = &self.text[chunk_start..end];
             let span = chunk_start..chunk_start + body.trim_end().len();
             out.push(Chunk {
@@ -207,17 +208,18 @@ impl Cutter<'_> {
     }
 
     /// Where the chunk that begins at `from` begins with its overlap, where it ends, and how many
-    /// tokens it has.
+    /// tokens it has. `before` is where the chunk before it begins, if it repeats some of that.
     fn next_cut(
         &self,
         from: usize,
         limit: usize,
         context: &Context,
-        overlapping: bool,
+        before: Option<usize>,
     ) -> Result<(usize, usize, usize)> {
         let mut room = self.room.saturating_sub(context.tokens).max(1);
         loop {
-            let start = if overlapping { self.overlap_start(from, room) } else { from };
+            // It may be shorter than the overlap.
+            let start = before.map_or(from, |before| self.overlap_start(from, room).max(before));
             let end = self.end_of(start, from, limit, room);
             let counted = self.count(&(start..end));
             // Tokens do not quite add up across a cut. Well below the limit that cannot matter.

@@ -102,6 +102,25 @@ fn overlap_repeats_the_end_of_the_chunk_before() {
     }
 }
 
+/// The first chunk under the second heading has fewer tokens than the next one repeats; the rest of
+/// them would be those of the first heading.
+#[test]
+fn overlap_repeats_no_more_than_the_chunk_before() {
+    let text = format!("# A\n\n{}\n\n# B\n\nb b b b\n\n{}", "a ".repeat(12), "c ".repeat(15));
+    let at = text.find("# B").unwrap();
+    let mut document = Document::new("d", text);
+    let heading = |text: &str, at| Heading { level: 1, text: text.to_owned(), span: at..at + 3 };
+    document.headings = vec![heading("A", 0), heading("B", at)];
+    let options = ChunkOptions { min_tokens: 0, ..options(18, 8) };
+    check(&document, &Words, 0, &options);
+    let chunks = chunk(&document, &Words, 0, &options).unwrap();
+    let below_b = chunks.iter().filter(|chunk| chunk.heading == ["B"]);
+    assert!(
+        below_b.clone().count() > 1 && below_b.clone().all(|c| c.span.start >= at),
+        "{chunks:?}"
+    );
+}
+
 /// Megabytes without a space, as one unknown word, or of full stops, which would take hours if any
 /// step were quadratic.
 #[test]
