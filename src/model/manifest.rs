@@ -188,6 +188,6 @@ impl Manifest {
     /// Bytes of all files of this platform, as far as they are known.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.files().iter().filter_map(|f| f.size).sum()
+        self.files().iter().filter_map(|f| f.size).fold(0, u64::saturating_add)
     }
 }

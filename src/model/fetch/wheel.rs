@@ -26,7 +26,7 @@ pub(super) fn fetch(
         .prefix("wheel-")
         .tempdir_in(home.temporary())
         .map_err(Error::io("create", home.temporary()))?;
-    let bytes = files.iter().filter_map(|f| f.size).sum();
+    let bytes = files.iter().filter_map(|f| f.size).fold(0, u64::saturating_add);
     let what = format!("{package} {version}");
     (options.on_event)(FetchEvent::Started { what: &what, bytes });
     download(&what, &format!("{package}=={version}"), downloads.path(), options)?;

@@ -112,7 +112,7 @@ impl BertConfig {
 
     /// RoBERTa counts positions from the padding token's id plus one.
     fn position_offset(&self) -> usize {
-        if self.model_type == "bert" { 0 } else { self.pad_token_id + 1 }
+        if self.model_type == "bert" { 0 } else { self.pad_token_id.saturating_add(1) }
     }
 
     /// Tokens of the longest input.
@@ -260,18 +260,19 @@ impl Import<'_> {
     /// Self-attention of all heads in one operator, query, key and value weights side by side.
     fn attention(&mut self, prefix: &str, x: &str, mask: &str) -> Result<String> {
         let size = self.config.hidden_size;
+        // Read before there is room for all: the configuration may say anything.
+        let mut parts = Vec::new();
+        let mut bias = Vec::new();
+        for name in ["query", "key", "value"] {
+            let name = format!("{prefix}attention.self.{name}");
+            parts.push(self.weights.matrix(&format!("{name}.weight"), size, size)?);
+            bias.extend(self.weights.get(&format!("{name}.bias"), &[size])?);
+        }
         let mut weight = vec![0.0; size * size * 3];
-        let mut bias = Vec::with_capacity(size * 3);
-        for (which, name) in ["query", "key", "value"].into_iter().enumerate() {
-            let part = self.weights.matrix(
-                &format!("{prefix}attention.self.{name}.weight"),
-                size,
-                size,
-            )?;
+        for (which, part) in parts.iter().enumerate() {
             for (row, out) in part.chunks_exact(size).zip(weight.chunks_exact_mut(size * 3)) {
                 out[which * size..(which + 1) * size].copy_from_slice(row);
             }
-            bias.extend(self.weights.get(&format!("{prefix}attention.self.{name}.bias"), &[size])?);
         }
         let heads = Value::Int(i64::try_from(self.config.num_attention_heads).unwrap_or(1));
         let attributes = [("num_heads", heads)];
