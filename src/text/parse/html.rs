@@ -2,6 +2,8 @@
 //!
 //! The tree is walked with its own iterator, without recursion: its depth is the file's choice.
 
+mod effort;
+
 use super::Source;
 use crate::error::Result;
 use crate::text::{Document, Heading};
@@ -53,45 +55,8 @@ const BLOCKS: [&str; 34] = [
     "ul",
 ];
 
-/// Deeper than any page; the parser takes quadratic time in the depth (0.3 s at this one, 31 s at ten
-/// times as much).
-const MAX_DEPTH: usize = 10_000;
-
-/// Elements that have no end, or whose end may be left out.
-const OPEN_ENDED: [&str; 31] = [
-    "area", "base", "body", "br", "col", "colgroup", "dd", "dt", "embed", "head", "hr", "html",
-    "img", "input", "li", "link", "meta", "optgroup", "option", "p", "param", "rp", "rt", "source",
-    "tbody", "td", "tfoot", "th", "thead", "tr", "wbr",
-];
-
-/// Whether more elements are open at some place than a page ever has. An estimate from the tags
-/// alone, made before the parser sees the text.
-fn too_deep(text: &str) -> bool {
-    let mut depth = 0usize;
-    for tag in text.split('<').skip(1) {
-        let name = |tag: &str| {
-            let end = tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tag.len());
-            tag[..end].to_ascii_lowercase()
-        };
-        if let Some(closed) = tag.strip_prefix('/') {
-            if !OPEN_ENDED.contains(&name(closed).as_str()) {
-                depth = depth.saturating_sub(1);
-            }
-        } else if tag.starts_with(|c: char| c.is_ascii_alphabetic())
-            && !OPEN_ENDED.contains(&name(tag).as_str())
-        {
-            depth += 1;
-            if depth > MAX_DEPTH {
-                return true;
-            }
-        }
-    }
-    false
-}
-
 pub(super) fn parse(text: &str, source: &Source) -> Result<Document> {
-    if too_deep(text) {
-        let reason = format!("its elements are nested more than {MAX_DEPTH} deep");
+    if let Some(reason) = effort::too_much(text) {
         return Err(source.error(None, reason));
     }
     let html = Html::parse_document(text);
