@@ -37,14 +37,19 @@ impl Header {
     }
 
     fn check_version(&self, origin: &str) -> Result<()> {
-        if self.vdb_export <= VERSION {
-            return Ok(());
+        match self.vdb_export {
+            VERSION => Ok(()),
+            newer if newer > VERSION => Err(Error::NewerFormat {
+                what: origin.to_owned(),
+                found: newer,
+                supported: VERSION,
+            }),
+            never => Err(Error::Parse {
+                origin: origin.to_owned(),
+                line: Some(1),
+                reason: format!("there is no format version {never}"),
+            }),
         }
-        Err(Error::NewerFormat {
-            what: origin.to_owned(),
-            found: self.vdb_export,
-            supported: VERSION,
-        })
     }
 }
 

@@ -41,6 +41,9 @@ impl List {
                 supported: VERSION,
             });
         }
+        if list.version != VERSION {
+            return Err(damaged(format!("there is no format version {}", list.version)));
+        }
         let plain = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
         match list.files.iter().find(|entry| !plain(&entry.path)) {
             Some(entry) => {

@@ -178,6 +178,9 @@ fn parse(slot: &[u8], path: &Path) -> Result<Slot> {
             supported: VERSION,
         });
     }
+    if version != VERSION {
+        return Err(damaged("a slot has a format version that never was"));
+    }
     let mut database = [0; 16];
     database.copy_from_slice(&used[8..24]);
     Ok(Slot { database, head: Head { generation, records, digest }, store })
