@@ -21,8 +21,9 @@ const MAGIC: [u8; 2] = *b"VR";
 const VERSION: u8 = 1;
 const HEADER: usize = 16;
 
-/// No structured record may be larger; a file cannot make us allocate more than this.
+/// No structured record may be larger.
 pub(crate) const MAX_RECORD_BYTES: usize = 32 << 20;
+const SMALL_RECORD_BYTES: usize = 64 << 10;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,9 @@ pub(crate) fn open<'a>(key: &[u8], kind: Kind, frame: &'a [u8]) -> Result<&'a [u
     if u64::from_le_bytes(sum) != checksum(key, &header[..8], payload) {
         return Err(damaged("the checksum does not match".to_owned()));
     }
+    if header[2] != VERSION {
+        return Err(damaged(format!("there is no format version {}", header[2])));
+    }
     if header[3] != kind as u8 {
         return Err(damaged(format!("kind {} where {} was expected", header[3], kind as u8)));
     }
@@ -92,7 +96,7 @@ pub(crate) fn digest(key: &[u8], frame: &[u8]) -> u64 {
 
 /// Encodes a structured payload.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    let bytes = bincode::serde::encode_to_vec(value, config())
+    let bytes = bincode::serde::encode_to_vec(value, bincode::config::standard())
         .map_err(|e| Error::parameter("record", e.to_string()))?;
     if bytes.len() > MAX_RECORD_BYTES {
         return Err(Error::parameter(
@@ -109,16 +113,20 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 /// Decodes a structured payload; every byte must be used.
 pub(crate) fn decode<T: DeserializeOwned>(key: &[u8], payload: &[u8]) -> Result<T> {
     let damaged = |detail: String| Error::corrupted(format!("record {}", name(key)), detail);
-    let (value, used) = bincode::serde::decode_from_slice(payload, config())
-        .map_err(|e| damaged(format!("the payload does not decode: {e}")))?;
+    // A number of one byte counts as the eight that it becomes. Most records are small, and then so
+    // is what a length in one can ask for.
+    let (value, used) = if payload.len() <= SMALL_RECORD_BYTES {
+        let config = bincode::config::standard().with_limit::<{ 8 * SMALL_RECORD_BYTES }>();
+        bincode::serde::decode_from_slice(payload, config)
+    } else {
+        let config = bincode::config::standard().with_limit::<{ 8 * MAX_RECORD_BYTES }>();
+        bincode::serde::decode_from_slice(payload, config)
+    }
+    .map_err(|e| damaged(format!("the payload does not decode: {e}")))?;
     if used != payload.len() {
         return Err(damaged(format!("{} bytes after the payload", payload.len() - used)));
     }
     Ok(value)
-}
-
-fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<MAX_RECORD_BYTES>()
 }
 
 pub(super) fn checksum(key: &[u8], header: &[u8], payload: &[u8]) -> u64 {
@@ -158,6 +166,17 @@ mod tests {
         assert_eq!(u64::from_le_bytes(frame[8..16].try_into().unwrap()), GOLDEN_CHECKSUM);
     }
     const GOLDEN_CHECKSUM: u64 = 0x5c39_35e0_4ceb_1ea5;
+
+    /// Of all that can be encoded, small numbers are what takes the most room once decoded.
+    #[test]
+    fn the_largest_records_decode() {
+        for length in [SMALL_RECORD_BYTES, MAX_RECORD_BYTES] {
+            let numbers = vec![1u64; length - 9];
+            let bytes = encode(&numbers).unwrap();
+            assert_eq!(decode::<Vec<u64>>(b"x", &bytes).unwrap(), numbers);
+        }
+        assert!(encode(&vec![1u64; MAX_RECORD_BYTES]).is_err());
+    }
 
     proptest! {
         #[test]

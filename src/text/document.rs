@@ -1,5 +1,6 @@
 //! What goes in: a document with its metadata, and where it came from.
 
+use super::nesting::MAX_LISTS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,8 +21,9 @@ pub enum Value {
     Float(f64),
     /// A string.
     Text(String),
-    /// A list; a filter on the field matches where any element does.
-    List(Vec<Value>),
+    /// A list; a filter on the field matches where any element does. Lists are stored up to 32 deep
+    /// in one another.
+    List(#[serde(with = "super::nesting")] Vec<Value>),
 }
 
 impl Value {
@@ -63,11 +65,21 @@ pub fn flatten_json(metadata: &mut Metadata, name: &str, value: &serde_json::Val
             flatten_json(metadata, &dotted, inner);
         }
     } else {
-        metadata.insert(name.to_owned(), from_json(value));
+        metadata.insert(name.to_owned(), from_json(value, 0));
     }
 }
 
-fn from_json(value: &serde_json::Value) -> Value {
+/// Bytes of the names that [`flatten_json`] makes of `value`: every one repeats those around it, so a
+/// few bytes can ask for any number of them.
+pub(super) fn flattened_names(prefix: usize, value: &serde_json::Value) -> usize {
+    let serde_json::Value::Object(fields) = value else { return prefix };
+    fields.iter().fold(0, |sum, (key, inner)| {
+        sum.saturating_add(flattened_names(prefix.saturating_add(key.len() + 1), inner))
+    })
+}
+
+/// A value inside `lists` lists.
+fn from_json(value: &serde_json::Value, lists: usize) -> Value {
     match value {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(b) => Value::Bool(*b),
@@ -76,9 +88,14 @@ fn from_json(value: &serde_json::Value) -> Value {
             None => n.as_f64().map_or(Value::Null, Value::from),
         },
         serde_json::Value::String(s) => Value::Text(s.clone()),
-        serde_json::Value::Array(items) => Value::List(items.iter().map(from_json).collect()),
-        // An object inside a list has no dotted name; its JSON text keeps it readable.
-        serde_json::Value::Object(_) => Value::Text(value.to_string()),
+        serde_json::Value::Array(items) if lists < MAX_LISTS => {
+            Value::List(items.iter().map(|item| from_json(item, lists + 1)).collect())
+        }
+        // An object inside a list has no dotted name, and lists lie in one another just so deep; the
+        // JSON text keeps them readable.
+        serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+            Value::Text(value.to_string())
+        }
     }
 }
 
@@ -153,4 +170,27 @@ pub struct Heading {
     pub text: String,
     /// Byte span of the heading, markup included, in the document's text.
     pub span: Range<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limit is told at both ends, so that nothing is stored that cannot be read.
+    #[test]
+    fn lists_in_lists_are_bounded() {
+        let nested =
+            |depth: usize| (0..depth).fold(Value::Null, |inner, _| Value::List(vec![inner]));
+        let json = serde_json::to_string(&nested(MAX_LISTS)).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), nested(MAX_LISTS));
+        assert!(serde_json::to_string(&nested(MAX_LISTS + 1)).is_err());
+        assert!(serde_json::from_str::<Value>(&format!("{{\"List\":[{json}]}}")).is_err());
+        // Refusals leave nothing behind that would be counted.
+        assert!(serde_json::from_str::<Value>(&json).is_ok());
+
+        let mut metadata = Metadata::new();
+        let deep = serde_json::from_str(&format!("{}1{}", "[".repeat(100), "]".repeat(100)));
+        flatten_json(&mut metadata, "deep", &deep.unwrap());
+        assert!(serde_json::to_string(&metadata).unwrap().contains("[[[1]]]"));
+    }
 }

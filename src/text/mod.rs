@@ -6,6 +6,7 @@ mod document;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzzing;
 mod lines;
+mod nesting;
 #[cfg(feature = "files")]
 pub mod parse;
 pub mod tokenizer;

@@ -1,9 +1,9 @@
 //! JSON and JSONL.
 
-use super::record::document;
+use super::record::{document, metadata};
 use super::{ParseOptions, Source};
 use crate::error::{Error, Result};
-use crate::text::{Document, flatten_json};
+use crate::text::Document;
 use serde_json::Value;
 use std::io::{BufRead, Read as _};
 
@@ -112,7 +112,7 @@ pub(super) fn whole(
             let mut parsed = match document(fields.clone(), i, source, options) {
                 // An object that holds no text field is a document as a whole.
                 Err(Error::Parse { .. }) if !many && options.text_field.is_none() => {
-                    as_it_stands(fields, source)
+                    as_it_stands(fields, source)?
                 }
                 other => other?,
             };
@@ -125,11 +125,11 @@ pub(super) fn whole(
     Ok((1..).zip(records).map(parse).collect())
 }
 
-fn as_it_stands(fields: serde_json::Map<String, Value>, source: &Source) -> Document {
+fn as_it_stands(fields: serde_json::Map<String, Value>, source: &Source) -> Result<Document> {
     let value = Value::Object(fields);
     let text = serde_json::to_string_pretty(&value).unwrap_or_default();
     let mut document = Document::new(source.id.clone(), text);
-    flatten_json(&mut document.metadata, "", &value);
+    document.metadata = metadata(&value, None, source)?;
     document.origin = source.origin(1, false);
-    document
+    Ok(document)
 }

@@ -13,6 +13,8 @@ mod record;
 mod walk;
 
 pub use format::Format;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+pub(crate) use record::MAX_NAMES;
 pub use walk::{WalkOptions, walk};
 
 use crate::error::{Error, Result};

@@ -2,8 +2,12 @@
 
 use super::{ParseOptions, Source};
 use crate::error::Result;
-use crate::text::{Document, flatten_json};
+use crate::text::Document;
+use crate::text::document::{Metadata, flatten_json, flattened_names};
 use serde_json::{Map, Value};
+
+/// Bytes of field names, nested ones written out: as many as the longest line has.
+pub(crate) const MAX_NAMES: usize = 16 << 20;
 
 /// Makes a document of a record that begins at `line`. Fields that are neither id, title nor text
 /// become metadata.
@@ -70,7 +74,19 @@ pub(super) fn document(
     {
         document.title = Some(title);
     }
-    flatten_json(&mut document.metadata, "", &Value::Object(fields));
+    document.metadata = metadata(&Value::Object(fields), Some(line), source)?;
     document.origin = source.origin(line, false);
     Ok(document)
+}
+
+/// The fields of an object, those inside others under dotted names.
+pub(super) fn metadata(fields: &Value, line: Option<u64>, source: &Source) -> Result<Metadata> {
+    let bytes = flattened_names(0, fields);
+    if bytes > MAX_NAMES {
+        let reason = format!("its fields' names take {bytes} bytes; at most {MAX_NAMES} are read");
+        return Err(source.error(line, reason));
+    }
+    let mut metadata = Metadata::new();
+    flatten_json(&mut metadata, "", fields);
+    Ok(metadata)
 }

@@ -253,3 +253,14 @@ proptest! {
         let _ = read(&bytes, None);
     }
 }
+
+/// Every nested name repeats the names around it: two long lines of these would be terabytes.
+#[test]
+fn nested_names_are_bounded() {
+    let leaves: Vec<String> = (0..5000).map(|i| format!("\"{i}\":1")).collect();
+    let line = format!("{{\"text\":\"t\",\"{}\":{{{}}}}}\n", "n".repeat(8000), leaves.join(","));
+    for format in [Format::Jsonl, Format::Json] {
+        let message = read(line.as_bytes(), Some(format)).0[0].as_ref().unwrap_err().to_string();
+        assert!(message.contains("names take"), "{message}");
+    }
+}
