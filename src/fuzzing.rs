@@ -7,6 +7,7 @@
 //! here runs through their targets.
 
 use crate::Filter;
+use crate::text::chunk::ChunkOptions;
 use crate::text::parse::Format;
 use crate::text::{Metadata, Value};
 use crate::{db, index, model, store, text};
@@ -92,16 +93,18 @@ pub fn jsonl(data: &[u8]) {
     }
 }
 
-/// Texts in any encoding as Markdown, HTML, prose and source code, and their chunks.
+/// Texts in any encoding as Markdown, HTML, prose, source code and whatever they look like, and their
+/// chunks by any setting.
 pub fn text(data: &[u8]) {
     let [choice, size, overlap, bytes @ ..] = data else { return };
-    let format = match choice % 4 {
-        0 => Format::Text,
-        1 => Format::Markdown,
-        2 => Format::Html,
-        _ => Format::Source,
+    let formats = [Format::Text, Format::Markdown, Format::Html, Format::Source];
+    let format = formats.get(usize::from(choice % 5)).copied();
+    let options = ChunkOptions {
+        max_tokens: usize::from(*size).max(16),
+        overlap_tokens: usize::from(*overlap) / 2,
+        min_tokens: usize::from(*size) / 8,
     };
-    text::fuzzing::whole(bytes, format, usize::from(*size).max(16), usize::from(*overlap) / 2);
+    text::fuzzing::whole(bytes, format, usize::from(choice / 32), &options);
 }
 
 /// Models: manifests, `config.json`, safetensors, ONNX.

@@ -12,7 +12,7 @@ use std::io::Cursor;
 pub(crate) fn records(bytes: &[u8], format: Format, short: bool) {
     let max_line_bytes = if short { 64 } else { 1 << 20 };
     let options = ParseOptions { max_line_bytes, ..ParseOptions::default() };
-    let Some(documents) = parse(bytes, format, &options) else { return };
+    let Some(documents) = parse(bytes, Some(format), &options) else { return };
     let mut count = 0;
     for document in documents {
         count += 1;
@@ -35,25 +35,23 @@ fn check_value(value: &Value) {
     }
 }
 
-/// Whole texts, cut into chunks of `max_tokens` that overlap by `overlap`.
-pub(crate) fn whole(bytes: &[u8], format: Format, max_tokens: usize, overlap: usize) {
-    let options = ParseOptions::default();
-    let Some(documents) = parse(bytes, format, &options) else { return };
-    let options = ChunkOptions { max_tokens, overlap_tokens: overlap, min_tokens: max_tokens / 8 };
+/// Whole texts, and their chunks where `overhead` tokens of each are taken.
+pub(crate) fn whole(bytes: &[u8], format: Option<Format>, overhead: usize, cut: &ChunkOptions) {
+    let Some(documents) = parse(bytes, format, &ParseOptions::default()) else { return };
     for document in documents.flatten() {
         for heading in &document.headings {
             assert!(document.text.get(heading.span.clone()).is_some(), "{heading:?}");
         }
-        check(&document, &Words, 0, &options);
-        check(&document, &Threes, 0, &options);
+        check(&document, &Words, overhead, cut);
+        check(&document, &Threes, overhead, cut);
     }
 }
 
 fn parse(
     bytes: &[u8],
-    format: Format,
+    format: Option<Format>,
     options: &ParseOptions,
 ) -> Option<Box<dyn Iterator<Item = Result<Document>> + Send>> {
     let reader = Cursor::new(bytes.to_vec());
-    parse_reader(reader, "fuzz", "fuzz", Some(format), options).ok().map(|p| p.documents)
+    parse_reader(reader, "fuzz", "fuzz", format, options).ok().map(|p| p.documents)
 }
