@@ -69,15 +69,6 @@ pub fn flatten_json(metadata: &mut Metadata, name: &str, value: &serde_json::Val
     }
 }
 
-/// Bytes of the names that [`flatten_json`] makes of `value`: every one repeats those around it, so a
-/// few bytes can ask for any number of them.
-pub(super) fn flattened_names(prefix: usize, value: &serde_json::Value) -> usize {
-    let serde_json::Value::Object(fields) = value else { return prefix };
-    fields.iter().fold(0, |sum, (key, inner)| {
-        sum.saturating_add(flattened_names(prefix.saturating_add(key.len() + 1), inner))
-    })
-}
-
 /// A value inside `lists` lists.
 fn from_json(value: &serde_json::Value, lists: usize) -> Value {
     match value {

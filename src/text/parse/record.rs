@@ -2,8 +2,7 @@
 
 use super::{ParseOptions, Source};
 use crate::error::Result;
-use crate::text::Document;
-use crate::text::document::{Metadata, flatten_json, flattened_names};
+use crate::text::{Document, Metadata, flatten_json};
 use serde_json::{Map, Value};
 
 /// Bytes of field names, nested ones written out: as many as the longest line has.
@@ -81,7 +80,7 @@ pub(super) fn document(
 
 /// The fields of an object, those inside others under dotted names.
 pub(super) fn metadata(fields: &Value, line: Option<u64>, source: &Source) -> Result<Metadata> {
-    let bytes = flattened_names(0, fields);
+    let bytes = names(0, fields);
     if bytes > MAX_NAMES {
         let reason = format!("its fields' names take {bytes} bytes; at most {MAX_NAMES} are read");
         return Err(source.error(line, reason));
@@ -89,4 +88,13 @@ pub(super) fn metadata(fields: &Value, line: Option<u64>, source: &Source) -> Re
     let mut metadata = Metadata::new();
     flatten_json(&mut metadata, "", fields);
     Ok(metadata)
+}
+
+/// Bytes of the names that [`flatten_json`] makes of `value`: every one repeats those around it, so a
+/// few bytes can ask for any number of them.
+fn names(prefix: usize, value: &Value) -> usize {
+    let Value::Object(fields) = value else { return prefix };
+    fields.iter().fold(0, |sum, (key, inner)| {
+        sum.saturating_add(names(prefix.saturating_add(key.len() + 1), inner))
+    })
 }
