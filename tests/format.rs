@@ -20,7 +20,9 @@ use std::io::{Cursor, Write as _};
 use support::{files, words};
 use vdb::{CollectionOptions, Database, Document, Filter, Mode};
 
-const FIXTURE: &str = "tests/golden/format-1.zip";
+/// The present format: format 1, whose segment files are of version 2.
+const FIXTURE: &str = "tests/golden/format-1-segments-2.zip";
+const OLDER_SEGMENTS: &str = "tests/golden/format-1.zip";
 
 /// What the fixture was made of: forty documents, ten of them replaced and five removed.
 fn document(i: usize, revision: usize) -> Document {
@@ -40,15 +42,26 @@ fn final_documents() -> Vec<Document> {
 
 #[test]
 fn format_1_opens() {
+    opens(FIXTURE, &[]);
+}
+
+/// An index is a cache, so one of an older version is made anew, and that is told.
+#[test]
+fn format_1_with_segments_of_version_1_opens() {
+    let told = "the vector index: rebuilt from the store: its files are of an older version";
+    opens(OLDER_SEGMENTS, &[told]);
+}
+
+fn opens(fixture: &str, notices: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
-    let bytes = include_bytes!("golden/format-1.zip");
+    let bytes = fs::read(fixture).unwrap();
     zip::ZipArchive::new(Cursor::new(bytes)).unwrap().extract(&path).unwrap();
     let database = Database::open_existing(&path).unwrap();
     assert_eq!(database.verify(), Vec::<String>::new());
     let collection = database.existing_collection("words", &words()).unwrap();
     assert_eq!(collection.verify().unwrap(), Vec::<String>::new());
-    assert_eq!(collection.take_notices(), Vec::<String>::new(), "the indexes are read, not made");
+    assert_eq!(collection.take_notices(), notices, "what else there is, is read and not made");
     let expected = final_documents();
     assert_eq!(collection.stats().documents, expected.len() as u64);
     for document in &expected {

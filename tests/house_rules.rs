@@ -50,7 +50,7 @@ fn every_crate_stays_in_its_module() {
         ("hnsw_rs", "index/live.rs"),
         ("boxcar", "index/live.rs"),
         ("memmap2", "index/sealed.rs"),
-        ("bytemuck", "index/sealed.rs"),
+        ("bytemuck", "index/sealed"),
         ("tantivy", "index/keyword"),
         ("roaring", "index/mod.rs"),
         ("winnow", "index/filter/parse.rs"),

@@ -136,15 +136,14 @@ impl Inner {
         record: &CollectionRecord,
     ) -> Result<()> {
         let ids: Vec<u32> = missing.iter().collect();
-        let vectors =
-            |ids: &[u32]| ids.to_vec().into_iter().map(|id| Ok((id, self.vector(record, id)?)));
+        let vector = |id: &u32| Ok((*id, self.vector(record, *id)?));
         let mut parts = ids.chunks(REFILL_VECTORS).peekable();
         loop {
             // At least once: what was removed is saved as well.
             let part = parts.next().unwrap_or_default();
             let last = parts.peek().is_none();
             let generation = if last { record.generation } else { 0 };
-            match index.fill(vectors(part), generation) {
+            match index.fill(part.iter().map(vector), generation) {
                 Ok(()) if last => return Ok(()),
                 Ok(()) => {}
                 Err(error @ Error::Io { .. }) => {
@@ -156,7 +155,7 @@ impl Inner {
             }
         }
         let left: Vec<u32> = (missing - &index.ids()).iter().collect();
-        for point in vectors(&left) {
+        for point in left.iter().map(vector) {
             let (id, vector) = point?;
             index.insert(&[(id, &vector)])?;
         }

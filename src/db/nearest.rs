@@ -70,7 +70,7 @@ impl Inner {
     }
 
     /// Refills from the store what stood in damaged files of the vector index; false where none is.
-    fn replace_damaged(&self) -> Result<bool> {
+    pub(super) fn replace_damaged(&self) -> Result<bool> {
         let index = self.vectors()?;
         let _writer = self.writer();
         let lost = index.drop_damaged();

@@ -173,7 +173,7 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Candidates kept while the graph is walked: more finds more and takes longer. Default: 192,
+    /// Candidates kept while the graph is walked: more finds more and takes longer. Default: 288,
     /// and never fewer than the candidates wanted.
     pub fn ef_search(mut self, ef_search: usize) -> Self {
         self.ef_search = Some(ef_search);

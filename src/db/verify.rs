@@ -56,6 +56,7 @@ impl Collection {
     /// Only where the check itself cannot be made.
     pub fn verify(&self) -> Result<Vec<String>> {
         let inner = &self.inner;
+        inner.replace_damaged()?;
         let vectors = inner.vectors()?;
         #[cfg(feature = "keyword")]
         let keywords = inner.keywords()?;

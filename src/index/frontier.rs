@@ -148,7 +148,9 @@ mod tests {
             let bound = frontier.bound();
             if let Some(worst) = sorted.get(ef - 1) {
                 prop_assert!(bound > *worst);
-                prop_assert!(bound <= *worst * 1.02 || *worst > start * 1.3, "{bound} {worst}");
+                // Much nearer or farther than the beginning there is one slot for all.
+                let fine = start / 150.0..start * 1.3;
+                prop_assert!(bound <= *worst * 1.02 || !fine.contains(worst), "{bound} {worst}");
             } else {
                 prop_assert!(bound.is_infinite());
             }

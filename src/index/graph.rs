@@ -65,7 +65,6 @@ fn order(rows: usize, first: u32) -> Vec<u32> {
     for i in (1..rows).rev() {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        #[expect(clippy::cast_possible_truncation, reason = "a remainder of rows")]
         order.swap(i, ((state >> 33) % (i as u64 + 1)) as usize);
     }
     if let Some(at) = order.iter().position(|row| *row == first) {

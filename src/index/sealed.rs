@@ -47,6 +47,7 @@ use crate::vector::fastscan::{self, DEGREE, MAX_ROWS};
 use crate::vector::{MAX_DIMENSIONS, Rotation};
 use memmap2::Mmap;
 use std::fs::File;
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,6 +55,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) use search::Prepared;
 
 const MAGIC: [u8; 8] = *b"VDBSEG2\n";
+const OLDER_MAGIC: [u8; 8] = *b"VDBSEG1\n";
 const VERSION: u32 = 2;
 const HEADER: usize = 128;
 const CHECKSUM: Range<usize> = 64..72;
@@ -182,6 +184,13 @@ impl Sealed {
             return Err(damaged("its numbers are in disorder"));
         }
         Ok(sealed)
+    }
+
+    /// Whether the file at `path` was written before version 2.
+    pub(super) fn is_older(path: &Path) -> bool {
+        let mut magic = [0; 8];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+        read.is_ok() && magic == OLDER_MAGIC
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -63,7 +63,12 @@ impl VectorIndex {
             Ok(loaded) => (loaded, None),
             Err(error) => {
                 let nothing = (State::new(stamp, dimensions), Vec::new(), Bitmap::new());
-                (nothing, Some(error.to_string()))
+                let why = if has_older_files(folder) {
+                    "its files are of an older version".to_owned()
+                } else {
+                    error.to_string()
+                };
+                (nothing, Some(why))
             }
         };
         let (state, sealed, dead) = loaded;
@@ -84,6 +89,9 @@ impl VectorIndex {
     /// Why the files of the index in `folder` cannot be used, where that is so. None of them is
     /// changed.
     pub(crate) fn damage(folder: &Path, dimensions: usize, stamp: Stamp) -> Option<String> {
+        if has_older_files(folder) {
+            return None;
+        }
         let whole = load(folder, dimensions, stamp)
             .and_then(|(_, sealed, _)| sealed.iter().try_for_each(|sealed| sealed.check()));
         whole.err().map(|error| error.to_string())
@@ -225,12 +233,12 @@ impl VectorIndex {
     /// Writes the live segment and the points that are gone to files, as of `generation`. Searches
     /// go on; insertions wait.
     pub(crate) fn save(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, Codes::new(self.rotation.padded()), |plan| plan.usual())
+        self.save_with(generation, Codes::new(self.rotation.padded()), Plan::usual)
     }
 
     /// The same into a single file, which holds no point that is gone.
     pub(crate) fn compact(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, Codes::new(self.rotation.padded()), |plan| plan.all())
+        self.save_with(generation, Codes::new(self.rotation.padded()), Plan::all)
     }
 
     /// Adds points that are new to the index, by ascending numbers, and saves. For many points at
@@ -249,7 +257,7 @@ impl VectorIndex {
             check_unit(&vector, self.dimensions)?;
             codes.push(id, &vector, &self.rotation);
         }
-        self.save_with(generation, codes, |plan| plan.usual())
+        self.save_with(generation, codes, Plan::usual)
     }
 
     /// Writes `more` and the live points as one new segment, together with the segments that `choose`
@@ -368,6 +376,11 @@ impl VectorIndex {
     fn dead(&self) -> Arc<Bitmap> {
         Arc::clone(&self.dead.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn has_older_files(folder: &Path) -> bool {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.into_iter().any(|file| Sealed::is_older(&file.path()))
 }
 
 /// The segments of an index and the points in them that are gone.

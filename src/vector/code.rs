@@ -49,7 +49,7 @@ pub(crate) fn encode(vector: &[f32], first: &mut [i8], rest: &mut [u8]) -> (f32,
         {
             *first = whole as i8;
         }
-        #[expect(clippy::cast_sign_loss, reason = "from 0 to 7")]
+        #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "from 0 to 7")]
         let bits = (left + 4) as u8;
         for bit in 0..REST_BITS {
             rest[bit * plane + i / 8] |= (bits >> bit & 1) << (i % 8);
@@ -106,7 +106,7 @@ fn spread_rest(rest: &[u8], out: &mut [i8]) {
     for (out, ((low, middle), high)) in eights.zip(low.iter().zip(middle).zip(high)) {
         let spread = |byte: &u8| SPREAD[usize::from(*byte)];
         let left = spread(low) | spread(middle) << 1 | spread(high) << 2;
-        out.copy_from_slice(bytemuck::cast_slice(&left.to_le_bytes()));
+        *out = left.to_le_bytes().map(u8::cast_signed);
     }
 }
 

@@ -79,13 +79,12 @@ impl Sealed {
                 rough = Some(found);
             }
         }
-        let rough = match rough {
-            Some(rough) => rough,
-            None => {
-                let mut near = Best::new(with_spare(limit));
-                self.each(query, dead, allowed, |rough| near.push(rough))?;
-                near.into_sorted()
-            }
+        let rough = if let Some(rough) = rough {
+            rough
+        } else {
+            let mut near = Best::new(with_spare(limit));
+            self.each(query, dead, allowed, |rough| near.push(rough))?;
+            near.into_sorted()
         };
         let mut close = Best::new(limit);
         let mut scratch = vec![0; self.shape.padded];
