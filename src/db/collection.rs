@@ -13,9 +13,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-/// Records handed to an index at a time while it is brought up to date.
+/// Texts handed to the keyword index at a time while it is brought up to date.
+#[cfg(feature = "keyword")]
 const REFILL: usize = 1000;
-/// The same for vectors, which become one segment each time.
+/// Vectors handed to the vector index at a time; they become one segment.
 const REFILL_VECTORS: usize = 1 << 20;
 
 /// Documents that are searched together. Cheap to clone; shared by threads: queries run while

@@ -173,8 +173,8 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Candidates kept while the graph is walked: more finds more and takes longer. Default: 288,
-    /// and never fewer than the candidates wanted.
+    /// Candidates kept while the graph is walked: more finds more and takes longer. Default: 288, or
+    /// five times the candidates wanted where that is more. Never fewer than twice as many as wanted.
     pub fn ef_search(mut self, ef_search: usize) -> Self {
         self.ef_search = Some(ef_search);
         self

@@ -1,3 +1,4 @@
+use super::super::sealed::Prepared;
 use super::super::{Bitmap, IndexParams, Neighbour, Stamp};
 use super::VectorIndex;
 use crate::vector::{distance, normalise};
@@ -119,6 +120,25 @@ fn top_k_beyond_the_points_gives_all_of_them() {
         let odd: Bitmap = points.keys().copied().filter(|id| id % 2 == 1).collect();
         assert_eq!(index.search(&points[&1], 2500, None, Some(&odd)).unwrap().len(), 2500);
         index.save(1).unwrap();
+    }
+}
+
+/// A walk alone brings as many as are asked for, also where `ef` is no larger.
+#[test]
+fn a_walk_is_wide_enough_for_what_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let points: BTreeMap<u32, Vec<f32>> = (0..).zip(vectors(6000, 48, 4)).collect();
+    let index = open(folder.path(), 48);
+    insert(&index, &points);
+    index.save(1).unwrap();
+    let parts = index.parts();
+    let [sealed] = parts.sealed.as_slice() else { panic!("one segment was expected") };
+    for query in vectors(20, 48, 6) {
+        let prepared = Prepared::new(&query, &index.rotation);
+        for limit in [1, 10, 100, 300] {
+            let found = sealed.walked(&prepared, limit, 1, &Bitmap::new(), None).unwrap();
+            assert!(found.is_some_and(|found| found.len() >= limit), "{limit}");
+        }
     }
 }
 
