@@ -64,13 +64,13 @@ impl Sealed {
         dead: &Bitmap,
         allowed: Option<&Bitmap>,
     ) -> Result<()> {
-        let rough = match self.walked(query, limit, ef, dead, allowed)? {
-            Some(rough) => rough,
-            None => {
-                let mut near = Best::new(with_spare(limit));
-                self.each(query, dead, allowed, |rough| near.push(rough))?;
-                near.into_sorted()
-            }
+        let walked = self.walked(query, limit, ef, dead, allowed)?;
+        let rough = if let Some(walked) = walked {
+            walked
+        } else {
+            let mut near = Best::new(with_spare(limit));
+            self.each(query, dead, allowed, |rough| near.push(rough))?;
+            near.into_sorted()
         };
         let mut close = Best::new(limit);
         let mut scratch = vec![0; self.shape.padded];
