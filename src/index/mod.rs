@@ -68,7 +68,7 @@ pub(crate) struct IndexParams {
     pub(crate) m: usize,
     /// Candidates looked at when a point is linked in.
     pub(crate) ef_construction: usize,
-    /// Points from which on a segment has a graph; [`GRAPH_AT`] but in tests.
+    /// Points from which on the live segment has a graph; [`GRAPH_AT`] but in tests.
     pub(crate) graph_at: usize,
 }
 
