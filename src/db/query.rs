@@ -243,9 +243,10 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Runs the query for the numbers of chunks and their scores alone, best first: nothing is read
-    /// from the store. By vectors alone, scores are those of 11-bit codes, less than 0.001 off. A
-    /// chunk whose document is just being removed may be among them.
+    /// Runs the query for the numbers of chunks and their scores alone, best first: no text is read.
+    /// By vectors alone, and neither exact nor one passage a document, nothing at all is read from
+    /// the store, and scores are those of 11-bit codes, less than 0.001 off. A chunk whose document
+    /// is just being removed may be among them.
     ///
     /// # Errors
     /// Those of [`Query::run`].

@@ -149,8 +149,9 @@ impl VectorIndex {
     }
 
     /// The nearest `top_k` points that are `allowed`, nearest first; fewer only where fewer are
-    /// allowed. `ef` candidates are kept (default 288 or five times `top_k`; at least half as many again as `top_k`). Distances of points in
-    /// files are those of their codes, a thousandth off at most.
+    /// allowed. `ef` candidates are kept (default: 288, or five times `top_k` where that is more;
+    /// never fewer than about twice `top_k`). Distances of points in files are those of their codes,
+    /// a thousandth off at most.
     ///
     /// # Errors
     /// [`Error::Dimensions`]; [`Error::Corrupted`] where a part of a file that is needed is damaged:
