@@ -21,6 +21,9 @@ const CANDIDATES: usize = 100;
 #[cfg(feature = "keyword")]
 const WHOLE_TEXT_BYTES: u64 = 256 << 10;
 
+/// Of a query that was checked: the chunks that are allowed, its mode and its vector.
+type Prepared = (Option<Bitmap>, Mode, Option<Vec<f32>>);
+
 /// The largest `top_k`; more is an export, not a query.
 const MAX_TOP_K: usize = 100_000;
 
@@ -221,14 +224,7 @@ impl<'a> Query<'a> {
     /// [`Error::NoEncoder`] for a text where the mode needs a vector; [`Error::Dimensions`] and
     /// [`Error::Vector`]; [`Error::UnknownField`] for a filter on a field that no document has.
     pub fn run(&self) -> Result<Vec<Hit>> {
-        self.check()?;
-        let inner = &self.collection.inner;
-        let allowed = self.filter.as_ref().map(|f| inner.allowed(f)).transpose()?;
-        if allowed.as_ref().is_some_and(Bitmap::is_empty) {
-            return Ok(Vec::new());
-        }
-        let mode = self.effective_mode()?;
-        let vector = if mode == Mode::Keyword { None } else { Some(self.unit_vector()?) };
+        let Some((allowed, mode, vector)) = self.prepared()? else { return Ok(Vec::new()) };
         // A candidate whose document is being removed has no record any more and is passed over;
         // more candidates are asked for until there are enough or no more.
         let mut wanted = self.top_k;
@@ -251,13 +247,7 @@ impl<'a> Query<'a> {
     /// # Errors
     /// Those of [`Query::run`].
     pub fn run_numbers(&self) -> Result<Vec<(u32, f32)>> {
-        self.check()?;
-        let allowed = self.filter.as_ref().map(|f| self.collection.inner.allowed(f)).transpose()?;
-        if allowed.as_ref().is_some_and(Bitmap::is_empty) {
-            return Ok(Vec::new());
-        }
-        let mode = self.effective_mode()?;
-        let vector = if mode == Mode::Keyword { None } else { Some(self.unit_vector()?) };
+        let Some((allowed, mode, vector)) = self.prepared()? else { return Ok(Vec::new()) };
         if let (Mode::Dense, Some(vector), false) = (mode, &vector, self.by_document) {
             let search = if self.exact { Search::Exact } else { Search::Codes(self.ef_search) };
             let inner = &self.collection.inner;
@@ -266,6 +256,18 @@ impl<'a> Query<'a> {
         }
         let found = self.candidates(mode, vector.as_deref(), allowed.as_ref(), self.top_k)?;
         Ok(found.into_iter().map(|candidate| (candidate.id, candidate.score)).collect())
+    }
+
+    /// None where the filter allows nothing.
+    fn prepared(&self) -> Result<Option<Prepared>> {
+        self.check()?;
+        let allowed = self.filter.as_ref().map(|f| self.collection.inner.allowed(f)).transpose()?;
+        if allowed.as_ref().is_some_and(Bitmap::is_empty) {
+            return Ok(None);
+        }
+        let mode = self.effective_mode()?;
+        let vector = if mode == Mode::Keyword { None } else { Some(self.unit_vector()?) };
+        Ok(Some((allowed, mode, vector)))
     }
 
     fn check(&self) -> Result<()> {
