@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// How hybrid ranks are fused: zscore or rrf
     #[arg(long, default_value = "zscore", value_name = "FUSION")]
     fusion: Fusion,
+    /// Part of the right answers that is wanted of a walk of the graph, from 0 to 1 [default: 0.98]
+    #[arg(long, value_name = "PART", conflicts_with_all = ["ef", "exact"])]
+    recall: Option<f32>,
     /// Candidates kept while the graph is walked: more finds more and takes longer
     #[arg(long, value_name = "N")]
     ef: Option<usize>,
@@ -58,6 +61,9 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
         .by_document(arguments.by_document);
     if let Some(filter) = filter {
         query = query.filter(filter);
+    }
+    if let Some(recall) = arguments.recall {
+        query = query.recall(recall);
     }
     if let Some(ef) = arguments.ef {
         query = query.ef_search(ef);

@@ -57,7 +57,7 @@ pub(super) struct Inner {
     /// Set by a failed commit. Its points may be in the indexes, under numbers that the next commit
     /// would use again, so nothing more is committed or saved before the next open.
     pub(super) failed: AtomicBool,
-    vectors: OnceLock<VectorIndex>,
+    vectors: OnceLock<Arc<VectorIndex>>,
     #[cfg(feature = "keyword")]
     keywords: OnceLock<KeywordIndex>,
     /// Metadata by document, made by the first filter.
@@ -104,7 +104,7 @@ impl Inner {
     }
 
     /// The vector index, opened and brought up to date at the first call.
-    pub(super) fn vectors(&self) -> Result<&VectorIndex> {
+    pub(super) fn vectors(&self) -> Result<&Arc<VectorIndex>> {
         if let Some(index) = self.vectors.get() {
             return Ok(index);
         }
@@ -126,7 +126,7 @@ impl Inner {
             index.remove(&extra);
             self.refill(&index, &missing, &record)?;
         }
-        Ok(self.vectors.get_or_init(|| index))
+        Ok(self.vectors.get_or_init(|| Arc::new(index)))
     }
 
     /// Brings the stored vectors of `missing` into `index` and saves it.
@@ -198,6 +198,11 @@ impl Inner {
             }
         }
         Ok(self.keywords.get_or_init(|| index))
+    }
+
+    /// The vector index, where it was opened already.
+    pub(super) fn opened_vectors(&self) -> Option<&Arc<VectorIndex>> {
+        self.vectors.get()
     }
 
     /// The keyword index, where it was opened already.
@@ -329,9 +334,13 @@ impl Collection {
         }
     }
 
-    /// Repairs that opening the indexes made, in words, each told once.
+    /// Repairs that opening the indexes made, and what went wrong with them in the background, in
+    /// words, each told once.
     #[must_use]
     pub fn take_notices(&self) -> Vec<String> {
+        let trouble = self.inner.vectors.get().and_then(|index| index.take_trouble());
+        self.inner
+            .notice("vector", trouble.map(|trouble| format!("it stays in memory: {trouble}")));
         std::mem::take(&mut self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -347,6 +356,10 @@ impl Collection {
 
 impl Inner {
     pub(super) fn save_indexes(&self) -> Result<()> {
+        self.save_by(VectorIndex::save)
+    }
+
+    fn save_by(&self, save: impl FnOnce(&VectorIndex, u64) -> Result<()>) -> Result<()> {
         let _writer = self.writer();
         if self.failed.load(Ordering::SeqCst) {
             return Ok(());
@@ -355,7 +368,7 @@ impl Inner {
             let generation = self.record().generation;
             if index.generation() != Some(generation) {
                 let _turn = self.store.turn()?;
-                index.save(generation)?;
+                save(index, generation)?;
             }
         }
         Ok(())
@@ -385,9 +398,12 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if let Some(index) = self.vectors.get() {
+            index.rest();
+        }
         // Best effort: without it the next open brings the index up to date from the store.
         if !self.store.is_copy() {
-            let _ = self.save_indexes();
+            let _ = self.save_by(VectorIndex::save_briefly);
         }
     }
 }

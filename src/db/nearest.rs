@@ -2,17 +2,17 @@
 
 use super::collection::Inner;
 use crate::error::{Error, Result};
-use crate::index::{Bitmap, Neighbour};
+use crate::index::{Bitmap, Effort, Neighbour};
 use crate::vector::distance;
 
 /// How nearest chunks are found.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Search {
-    /// By walking graphs with so many candidates, or the default; distances are those of codes.
-    Codes(Option<usize>),
+    /// By walking graphs; distances are those of codes.
+    Codes(Effort),
     /// The same, then put in order by the vectors themselves: what is known of a chunk does not
     /// depend on where in the index it stands.
-    Graph(Option<usize>),
+    Graph(Effort),
     /// By comparing with all.
     Exact,
 }
@@ -46,12 +46,12 @@ impl Inner {
     ) -> Result<Vec<Neighbour>> {
         let index = self.vectors()?;
         match search {
-            Search::Codes(ef) => index.search(query, top_k, ef, allowed),
-            Search::Graph(ef) => {
+            Search::Codes(effort) => index.search(query, top_k, effort, allowed),
+            Search::Graph(effort) => {
                 let record = self.record();
                 // What codes put just beyond the last may belong before it.
                 let spare = top_k.saturating_add(top_k / 4 + 6);
-                let mut found = index.search(query, spare, ef, allowed)?;
+                let mut found = index.search(query, spare, effort, allowed)?;
                 for neighbour in &mut found {
                     // One that is just being removed keeps its place.
                     if let Some(vector) = self.stored_vector(&record, neighbour.id)? {

@@ -4,7 +4,7 @@ use super::collection::{Collection, Inner};
 use super::nearest::Search;
 use crate::encode::InputKind;
 use crate::error::{Error, Result};
-use crate::index::{Bitmap, Filter, Fusion, Neighbour};
+use crate::index::{Bitmap, Effort, Filter, Fusion, Neighbour};
 use crate::store::records::ChunkRecord;
 use crate::store::{Kind, keys};
 use crate::text::{Metadata, Origin};
@@ -13,6 +13,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
+
+/// The part of the right answers that is wanted where the caller does not say.
+const RECALL: f32 = 0.98;
 
 /// Candidates that each side brings to a hybrid query.
 const CANDIDATES: usize = 100;
@@ -130,6 +133,7 @@ pub struct Query<'a> {
     mode: Option<Mode>,
     top_k: usize,
     ef_search: Option<usize>,
+    recall: Option<f32>,
     exact: bool,
     filter: Option<Filter>,
     fusion: Fusion,
@@ -157,6 +161,7 @@ impl<'a> Query<'a> {
             mode: None,
             top_k: 10,
             ef_search: None,
+            recall: None,
             exact: false,
             filter: None,
             fusion: Fusion::default(),
@@ -176,10 +181,18 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Candidates kept while the graph is walked: more finds more and takes longer. Default: 288, or
-    /// five times the candidates wanted where that is more. Never fewer than twice as many as wanted.
+    /// Candidates kept while a graph is walked: more finds more and takes longer. Never fewer than
+    /// twice as many as are wanted. Default: as many as the recall that is wanted takes.
     pub fn ef_search(mut self, ef_search: usize) -> Self {
         self.ef_search = Some(ef_search);
+        self
+    }
+
+    /// The part of the right answers that is wanted, more than 0 and at most 1. Default: 0.98. Each
+    /// segment knows from when it was made how many candidates that takes; where no walk of its graph
+    /// finds so much, all of its vectors are compared. An `ef_search` goes before it.
+    pub fn recall(mut self, recall: f32) -> Self {
+        self.recall = Some(recall);
         self
     }
 
@@ -249,7 +262,7 @@ impl<'a> Query<'a> {
     pub fn run_numbers(&self) -> Result<Vec<(u32, f32)>> {
         let Some((allowed, mode, vector)) = self.prepared()? else { return Ok(Vec::new()) };
         if let (Mode::Dense, Some(vector), false) = (mode, &vector, self.by_document) {
-            let search = if self.exact { Search::Exact } else { Search::Codes(self.ef_search) };
+            let search = if self.exact { Search::Exact } else { Search::Codes(self.effort()) };
             let inner = &self.collection.inner;
             let found = inner.nearest(vector, self.top_k, search, allowed.as_ref())?;
             return Ok(found.into_iter().map(|n| (n.id, 1.0 - n.distance)).collect());
@@ -277,10 +290,23 @@ impl<'a> Query<'a> {
                 format!("{}; from 1 to {MAX_TOP_K} are allowed", self.top_k),
             ));
         }
+        if let Some(recall) = self.recall.filter(|recall| !(*recall > 0.0 && *recall <= 1.0)) {
+            return Err(Error::parameter(
+                "recall",
+                format!("{recall}; more than 0 and at most 1 is allowed"),
+            ));
+        }
         if self.ef_search == Some(0) {
             return Err(Error::parameter("ef_search", "0; at least 1 is needed"));
         }
         Ok(())
+    }
+
+    fn effort(&self) -> Effort {
+        match self.ef_search {
+            Some(ef) => Effort::Candidates(ef),
+            None => Effort::Recall(self.recall.unwrap_or(RECALL)),
+        }
     }
 
     fn effective_mode(&self) -> Result<Mode> {
@@ -399,7 +425,7 @@ impl<'a> Query<'a> {
         allowed: Option<&Bitmap>,
         list: usize,
     ) -> Result<Vec<Neighbour>> {
-        let search = if self.exact { Search::Exact } else { Search::Graph(self.ef_search) };
+        let search = if self.exact { Search::Exact } else { Search::Graph(self.effort()) };
         self.collection.inner.nearest(vector, list, search, allowed)
     }
 

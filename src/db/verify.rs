@@ -4,7 +4,7 @@ use super::collection::Collection;
 use crate::error::{Error, Result};
 #[cfg(feature = "keyword")]
 use crate::index::KeywordIndex;
-use crate::index::VectorIndex;
+use crate::index::{Effort, VectorIndex};
 use crate::store::keys;
 
 /// Vectors that are looked up in the vector index; all, where there are no more.
@@ -31,7 +31,11 @@ impl Collection {
             }
         };
         let folder = inner.folder("vectors", &record);
-        tell("vector", VectorIndex::damage(&folder, record.dimensions as usize, stamp));
+        let damage = match inner.opened_vectors() {
+            Some(index) => index.own_damage(),
+            None => VectorIndex::damage(&folder, record.dimensions as usize, stamp),
+        };
+        tell("vector", damage);
         #[cfg(feature = "keyword")]
         {
             let damage = if let Some(index) = inner.opened_keywords() {
@@ -107,7 +111,7 @@ impl Collection {
             let Ok(vector) = inner.vector(&record, id) else { continue };
             let only = std::iter::once(id).collect();
             // Codes leave a little out.
-            let found = vectors.search(&vector, 1, None, Some(&only))?;
+            let found = vectors.search(&vector, 1, Effort::Recall(1.0), Some(&only))?;
             if !found.first().is_some_and(|n| n.id == id && n.distance < 2e-3) {
                 wrong.push(format!(
                     "collection {:?}: chunk {id} has another vector in the index than in the store",

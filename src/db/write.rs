@@ -18,8 +18,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// Points that are kept out of files before they are sealed into one, which bounds the memory of a
-/// long ingest; until then a search compares with all of them, in half a millisecond.
-const SEAL_AT: usize = 8192;
+/// long ingest; until then a search compares with all of them, in a quarter of a millisecond.
+const SEAL_AT: usize = 4096;
 
 /// A document cut into chunks, and whether there is anything to do for it.
 pub(super) enum Prepared {
@@ -271,7 +271,7 @@ impl Inner {
         for item in kept {
             change.put(item)?;
         }
-        let sealed = if vectors.unsaved() + change.points.len() >= SEAL_AT {
+        let sealed = if vectors.live() + change.points.len() >= SEAL_AT {
             vectors.unsaved_bytes()
         } else {
             0
@@ -328,8 +328,9 @@ impl Inner {
             #[cfg(feature = "keyword")]
             keywords.apply(&[], &change.old, generation)?;
         }
-        if vectors.unsaved() >= SEAL_AT {
-            vectors.save(generation)?;
+        drop(turn);
+        if vectors.live() >= SEAL_AT {
+            vectors.seal_behind(generation);
         }
         change.done.generation = generation;
         change.done.chunks = change.points.len();

@@ -3,7 +3,7 @@
 use super::exact::Best;
 use super::sealed::{self, Prepared, Sealed};
 use super::state::{State, sum_of};
-use super::{Bitmap, Neighbour, Stamp};
+use super::{Bitmap, Effort, Neighbour, Stamp};
 use crate::vector::Rotation;
 use std::io::Write as _;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub(crate) fn segment(file: &[u8], make_sum_right: bool) {
     for allowed in [None, Some(&allowed)] {
         let may = |id: u32| !dead.contains(id) && allowed.is_none_or(|a| a.contains(id));
         let mut best = Best::new(LIMIT);
-        if sealed.search(&query, &mut best, LIMIT, 16, &dead, allowed).is_ok() {
+        if sealed.search(&query, &mut best, LIMIT, Effort::Candidates(16), &dead, allowed).is_ok() {
             check(&best.into_sorted(), may);
         }
         if let Ok(found) = sealed.search_exact(&query, LIMIT, &dead, allowed) {
@@ -59,7 +59,7 @@ pub(crate) fn segment(file: &[u8], make_sum_right: bool) {
         }
         // A search scans what is as small as this; the graph is walked all the same.
         if sealed.has_graph()
-            && let Ok(found) = sealed.walk(&query, LIMIT, 16, |row| row % 2 == 0)
+            && let Ok(found) = sealed.walk(&query, LIMIT, 16, Some(0), |row| row % 2 == 0)
         {
             assert!(found.len() <= LIMIT);
         }

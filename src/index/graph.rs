@@ -15,6 +15,7 @@ use crate::vector::fastscan::DEGREE;
 use crate::vector::prefetch;
 use crate::vector::sketch::{SketchQuery, Sketches};
 use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Neighbours that a row may have until it is pruned again.
 const SLACK: usize = 2 * DEGREE;
@@ -33,17 +34,26 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Builds the graph of at least one row, looking at `ef` candidates for each, on `threads`.
-    pub(super) fn build(codes: &Codes, ef: usize, threads: usize) -> Self {
+    /// Builds the graph of at least one row, looking at `ef` candidates for each, on `threads`; none
+    /// where `stop` becomes true before it is done.
+    pub(super) fn build(
+        codes: &Codes,
+        ef: usize,
+        threads: usize,
+        stop: &AtomicBool,
+    ) -> Option<Self> {
         let mut draft = Draft::new(codes);
         let order = order(codes.len(), draft.entry);
         let mut done = 1;
         while done < order.len() {
             let size = done.min(order.len() / 50).max(1).min(order.len() - done);
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
             draft.add(&order[done..done + size], ef, threads);
             done += size;
         }
-        draft.finish(threads)
+        Some(draft.finish(threads))
     }
 
     pub(super) fn neighbours(&self, row: u32) -> &[u32] {
@@ -123,7 +133,7 @@ impl<'a> Draft<'a> {
 
     fn add(&mut self, batch: &[u32], ef: usize, threads: usize) {
         let draft = &*self;
-        let chosen = parallel(batch, threads, |row, scratch| {
+        let chosen = parallel(batch, threads, |row, scratch: &mut Scratch| {
             draft.search(*row, ef, scratch);
             draft.prune(scratch)
         });
@@ -135,7 +145,7 @@ impl<'a> Draft<'a> {
         back.sort_unstable();
         let targets: Vec<&[(u32, u32)]> = back.chunk_by(|a, b| a.0 == b.0).collect();
         let draft = &*self;
-        let extended = parallel(&targets, threads, |edges, scratch| {
+        let extended = parallel(&targets, threads, |edges, scratch: &mut Scratch| {
             let Some(&(row, _)) = edges.first() else { return Vec::new() };
             let mut neighbours = draft.of(row).to_vec();
             neighbours.extend(edges.iter().map(|(_, from)| *from));
@@ -230,7 +240,7 @@ impl<'a> Draft<'a> {
     fn finish(self, threads: usize) -> Graph {
         #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
         let rows: Vec<u32> = (0..self.codes.len() as u32).collect();
-        let pruned = parallel(&rows, threads, |row, scratch| {
+        let pruned = parallel(&rows, threads, |row, scratch: &mut Scratch| {
             let neighbours = self.of(*row);
             if neighbours.len() > DEGREE {
                 self.prune_all(*row, neighbours, scratch)
@@ -281,14 +291,14 @@ fn unreached(graph: &Graph, rows: usize) -> Vec<u32> {
     rows.filter(|row| !seen.contains(*row)).collect()
 }
 
-/// Maps `items` on `threads`, in order.
-fn parallel<T: Sync, R: Send>(
+/// Maps `items` on `threads`, in order; each thread has one `S` for all that it does.
+pub(super) fn parallel<T: Sync, R: Send, S: Default>(
     items: &[T],
     threads: usize,
-    map: impl Fn(&T, &mut Scratch) -> R + Sync,
+    map: impl Fn(&T, &mut S) -> R + Sync,
 ) -> Vec<R> {
     let run = |part: &[T]| {
-        let mut scratch = Scratch::default();
+        let mut scratch = S::default();
         part.iter().map(|item| map(item, &mut scratch)).collect::<Vec<R>>()
     };
     let per_thread = items.len().div_ceil(threads.max(1)).max(1);
@@ -329,12 +339,16 @@ mod tests {
         codes
     }
 
+    fn build(codes: &Codes, ef: usize, threads: usize) -> Graph {
+        Graph::build(codes, ef, threads, &AtomicBool::new(false)).unwrap()
+    }
+
     #[test]
     fn the_same_for_any_number_of_threads() {
         let codes = codes(3000, 24, 3000);
-        let one = Graph::build(&codes, 50, 1);
+        let one = build(&codes, 50, 1);
         for threads in [2, 3, 7] {
-            let graph = Graph::build(&codes, 50, threads);
+            let graph = build(&codes, 50, threads);
             assert_eq!((graph.entry, &graph.links), (one.entry, &one.links));
         }
         assert!(one.unreached.len() < 3);
@@ -345,7 +359,7 @@ mod tests {
     fn neighbours_are_other_rows() {
         for (count, distinct) in [(1, 1), (2, 2), (33, 33), (500, 1), (500, 5), (2000, 2000)] {
             let codes = codes(count, 8, distinct);
-            let graph = Graph::build(&codes, 40, 2);
+            let graph = build(&codes, 40, 2);
             for row in 0..count {
                 let mut neighbours = graph.neighbours(row).to_vec();
                 assert!(neighbours.iter().all(|n| *n < count && *n != row), "{count} {distinct}");

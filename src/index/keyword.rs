@@ -653,6 +653,27 @@ mod tests {
         assert_eq!(marked, ["Running", "dogs", "DOG"]);
     }
 
+    /// What a crash between writing the files of a commit and naming them leaves behind.
+    #[test]
+    fn a_removal_that_was_cut_off_can_be_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(filled(folder.path(), &["one apple", "two apples", "three pears"]));
+        let list = folder.path().join("meta.json");
+        let before = std::fs::read(&list).unwrap();
+        let remove = |id: u32| {
+            let (index, notice) = KeywordIndex::open(folder.path(), english(), STAMP).unwrap();
+            assert_eq!(notice, None);
+            index.apply(&[], &Bitmap::from_iter([id]), 2).unwrap();
+            found(&index, "apple")
+        };
+        assert_eq!(remove(0), [1]);
+        let is_removal = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".del");
+        let files = || std::fs::read_dir(folder.path()).unwrap().flatten();
+        assert!(files().any(|file| is_removal(&file.file_name())));
+        std::fs::write(&list, before).unwrap();
+        assert_eq!(remove(1), [0]);
+    }
+
     #[test]
     fn what_cannot_be_trusted_is_made_anew() {
         for damage in 0..4 {

@@ -54,6 +54,15 @@ impl PartialOrd for Neighbour {
     }
 }
 
+/// How hard a search tries.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Effort {
+    /// So that about this part of the right answers is found, as measured when a segment was made.
+    Recall(f32),
+    /// With so many candidates (`ef`), and never fewer than about twice the answers.
+    Candidates(usize),
+}
+
 /// Whose index it is: files of another database or collection are never read as ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {

@@ -6,7 +6,6 @@
 
 use super::Bitmap;
 use super::sealed::Sealed;
-use super::segments::Parts;
 use crate::vector::fastscan::MAX_ROWS;
 use std::sync::Arc;
 
@@ -17,19 +16,22 @@ const FIRST: usize = 8192;
 /// A segment of which a larger part is gone is written anew.
 const MAX_DEAD: f64 = 0.3;
 
+/// Up to so many points become one while somebody waits to leave.
+const BRIEF: usize = 2 * FIRST;
+
 /// What is to be merged.
 pub(super) struct Plan {
-    /// Points of the segment that is written in any case.
+    /// Points that are written in any case.
     new: usize,
     /// Of each segment that is there: points, those that are alive, and whether it is taken.
     segments: Vec<(usize, usize, bool)>,
 }
 
 impl Plan {
-    pub(super) fn new(parts: &Parts, dead: &Bitmap, more: usize) -> Self {
+    pub(super) fn new(sealed: &[Arc<Sealed>], dead: &Bitmap, new: usize) -> Self {
         let alive = |s: &Sealed| s.ids().iter().filter(|id| !dead.contains(**id)).count();
-        let segments = parts.sealed.iter().map(|s| (s.len(), alive(s), false)).collect();
-        Self { new: more + parts.live.len(), segments }
+        let segments = sealed.iter().map(|s| (s.len(), alive(s), false)).collect();
+        Self { new, segments }
     }
 
     /// Takes everything, unless it is one segment as it should be. What one file cannot hold: only
@@ -48,38 +50,45 @@ impl Plan {
 
     /// Takes what is mostly gone, and tiers that are full.
     pub(super) fn usual(&mut self) {
+        self.up_to(MAX_ROWS);
+    }
+
+    /// The same where it does not take long.
+    pub(super) fn brief(&mut self) {
+        self.up_to(BRIEF);
+    }
+
+    fn up_to(&mut self, limit: usize) {
         let mut size = self.new;
         for (points, alive, taken) in &mut self.segments {
             let sparse = (*alive as f64) < (1.0 - MAX_DEAD) * *points as f64;
-            if sparse && size + *alive <= MAX_ROWS {
+            if sparse && size + *alive <= limit {
                 *taken = true;
                 size += *alive;
             }
         }
-        while size > 0 {
-            let tier = tier(size);
+        let highest = self.segments.iter().map(|s| tier(s.0)).max().unwrap_or(0).max(tier(size));
+        for tier in 0..=highest {
+            let mut count = usize::from(size > 0 && self::tier(size) == tier);
+            let mut sum = size;
             let fellows = |s: &&mut (usize, usize, bool)| !s.2 && self::tier(s.0) <= tier;
-            let (mut count, mut sum) = (0, size);
             for segment in self.segments.iter_mut().filter(fellows) {
-                count += 1;
+                count += usize::from(self::tier(segment.0) == tier);
                 sum += segment.1;
             }
-            if count + 1 < FANOUT || sum > MAX_ROWS {
-                return;
-            }
-            for segment in self.segments.iter_mut().filter(fellows) {
-                segment.2 = true;
-                size += segment.1;
+            if count >= FANOUT && sum <= limit {
+                for segment in self.segments.iter_mut().filter(fellows) {
+                    segment.2 = true;
+                }
+                size = sum;
             }
         }
     }
 
-    /// What is taken, and what stays.
-    pub(super) fn split(self, sealed: Vec<Arc<Sealed>>) -> (Vec<Arc<Sealed>>, Vec<Arc<Sealed>>) {
-        let (taken, kept): (Vec<_>, Vec<_>) =
-            sealed.into_iter().zip(self.segments).partition(|(_, (_, _, taken))| *taken);
-        let segments = |some: Vec<(Arc<Sealed>, _)>| some.into_iter().map(|(s, _)| s).collect();
-        (segments(taken), segments(kept))
+    /// What is taken of `sealed`.
+    pub(super) fn taken(&self, sealed: &[Arc<Sealed>]) -> Vec<Arc<Sealed>> {
+        let taken = sealed.iter().zip(&self.segments).filter(|(_, (_, _, taken))| *taken);
+        taken.map(|(sealed, _)| Arc::clone(sealed)).collect()
     }
 }
 
@@ -108,7 +117,8 @@ mod tests {
         // What the merge fills is merged in the same step.
         let sizes = [k(40), k(33), k(50), k(8), k(8), k(8)];
         assert_eq!(usual(8192, &sizes), (155 << 10, vec![true; 6]));
-        assert_eq!(usual(0, &[k(8), k(8), k(8), k(8)]).1, [false; 4]);
+        // Nothing new is needed for that.
+        assert_eq!(usual(0, &[k(8), k(8), k(8), k(8)]), (32 << 10, vec![true; 4]));
         assert_eq!(usual(0, &[(1000, 699), k(400)]), (699, vec![true, false]));
         assert_eq!(usual(100, &[(1000, 701)]).1, [false]);
         // More than a file can hold.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! offset  size   field (all numbers little-endian)
-//!      0     8   magic "VDBSEG2\n"
-//!      8     4   format version, 2
+//!      0     8   magic "VDBSEG3\n"
+//!      8     4   format version, 3
 //!     12     4   dimensions
 //!     16     4   points n
 //!     20     4   neighbours of a row: 32, or 0 where there is no graph
@@ -15,7 +15,9 @@
 //!     44     4   unused, 0
 //!     48    16   database uuid
 //!     64     8   checksum: xxh3-64 of all before the rows, with this field 0
-//!     72    56   unused, 0
+//!     72    28   unused, 0
+//!    100    28   recall of walks: u16 in parts of 65535, for 10 neighbours with 32, 64, … 2048
+//!                candidates, then for 100
 //!    128   n·4   chunk number of each row, ascending
 //!      …   r·4   rows that no walk meets; they are compared with every query
 //!      …   …     zeros up to a multiple of 8
@@ -35,6 +37,7 @@
 //! compared with its checksum when a search first comes to it, so that opening takes no longer for a
 //! larger file and no search believes what it has not checked.
 
+mod recall;
 mod search;
 mod write;
 
@@ -52,13 +55,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use recall::Recall;
 pub(super) use search::Prepared;
 
-const MAGIC: [u8; 8] = *b"VDBSEG2\n";
-const OLDER_MAGIC: [u8; 8] = *b"VDBSEG1\n";
-const VERSION: u32 = 2;
+const MAGIC: [u8; 8] = *b"VDBSEG3\n";
+/// Before version 3.
+const OLDER_MAGICS: [[u8; 8]; 2] = [*b"VDBSEG1\n", *b"VDBSEG2\n"];
+const VERSION: u32 = 3;
 const HEADER: usize = 128;
 const CHECKSUM: Range<usize> = 64..72;
+const RECALL: Range<usize> = 100..HEADER;
+const _: () = assert!(RECALL.end - RECALL.start == recall::BYTES);
 const PAGE: usize = 4096;
 const LINE: usize = 64;
 const BLOCK_BYTES: usize = 32 << 10;
@@ -70,6 +77,7 @@ pub(super) struct Sealed {
     shape: Shape,
     error: CodeError,
     entry: u32,
+    recall: Recall,
     /// One bit for each block of rows that was compared with its checksum.
     checked: Box<[AtomicU64]>,
 }
@@ -148,7 +156,7 @@ impl Sealed {
         let field = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
         let number = |at: usize| u32::from_le_bytes(field(at));
         if head[..8] != MAGIC || number(8) != VERSION {
-            return Err(damaged("it is not a segment of format version 2"));
+            return Err(damaged("it is not a segment of format version 3"));
         }
         if head[48..64] != stamp.database || number(32) != stamp.collection {
             return Err(damaged("it belongs to another collection"));
@@ -178,7 +186,10 @@ impl Sealed {
         let error =
             CodeError { first: f32::from_le_bytes(field(36)), both: f32::from_le_bytes(field(40)) };
         let checked = (0..shape.blocks().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let sealed = Self { path: path.to_path_buf(), map, shape, error, entry, checked };
+        let recall = head
+            .last_chunk()
+            .map_or_else(|| Recall::from_bytes(&[0; recall::BYTES]), Recall::from_bytes);
+        let sealed = Self { path: path.to_path_buf(), map, shape, error, entry, recall, checked };
         let ascending = sealed.ids().is_sorted_by(|a, b| a < b);
         if !ascending || sealed.unreached().iter().any(|row| *row as usize >= points) {
             return Err(damaged("its numbers are in disorder"));
@@ -186,11 +197,11 @@ impl Sealed {
         Ok(sealed)
     }
 
-    /// Whether the file at `path` was written before version 2.
+    /// Whether the file at `path` was written before version 3.
     pub(super) fn is_older(path: &Path) -> bool {
         let mut magic = [0; 8];
         let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
-        read.is_ok() && magic == OLDER_MAGIC
+        read.is_ok() && OLDER_MAGICS.contains(&magic)
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -1,23 +1,23 @@
 //! The vector index: sealed segments, the live segment, and the points that are gone.
 
-use super::codes::{Code, Codes};
+mod upkeep;
+
 use super::exact::Best;
-use super::graph::{Graph, all_threads};
 use super::live::Live;
-use super::plan::Plan;
 use super::sealed::{Prepared, Sealed};
 use super::state::State;
-use super::{Bitmap, IndexParams, Neighbour, Stamp};
+use super::{Bitmap, Effort, IndexParams, Neighbour, Stamp};
 use crate::error::{Error, Result};
 use crate::vector::{Rotation, check_unit, distance};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use upkeep::Upkeep;
 
-/// Candidates of a graph search where the caller does not say: recall@10 of 0.98 among 248,000
-/// sentence embeddings (docs/benchmarks.md).
-const EF_SEARCH: usize = 288;
-/// The same for many points, as a multiple of them: recall@100 of 0.95 there.
+/// Candidates in the graph of points that are in no file, where a recall is wanted: enough for 0.98
+/// among any number of them that is likely.
+const EF_LIVE: usize = 288;
+/// The same for many points, as a multiple of them.
 const EF_OF_TOP_K: usize = 5;
 /// Up to this many allowed points, comparing with each beats walking a graph around the others.
 const SCAN_POINTS: usize = 2000;
@@ -36,18 +36,37 @@ pub(crate) struct VectorIndex {
     params: IndexParams,
     rotation: Rotation,
     stamp: Stamp,
+    /// A search works on the set as it found it.
     parts: RwLock<Arc<Parts>>,
-    /// Points of any segment that are gone. A search works on the set as it found it.
-    dead: RwLock<Arc<Bitmap>>,
-    /// Held by the one who inserts, removes or saves; the state as last written.
+    /// Held by the one who inserts, removes or changes the set, never for long; the state as last
+    /// written.
     writer: Mutex<State>,
+    upkeep: Upkeep,
 }
 
 /// The segments as one search sees them.
 #[derive(Clone)]
-pub(super) struct Parts {
-    pub(super) sealed: Vec<Arc<Sealed>>,
-    pub(super) live: Arc<Live>,
+struct Parts {
+    sealed: Vec<Arc<Sealed>>,
+    /// Points that nothing is added to any more, until they are sealed; oldest first.
+    frozen: Vec<Frozen>,
+    live: Arc<Live>,
+    /// Points of any of these that are gone.
+    dead: Arc<Bitmap>,
+}
+
+#[derive(Clone)]
+struct Frozen {
+    points: Arc<Live>,
+    /// Points of commits up to this one are here or in files.
+    generation: u64,
+}
+
+impl Parts {
+    /// What is in no file, oldest first.
+    fn unsaved(&self) -> impl Iterator<Item = &Arc<Live>> {
+        self.frozen.iter().map(|f| &f.points).chain(std::iter::once(&self.live))
+    }
 }
 
 impl VectorIndex {
@@ -80,9 +99,14 @@ impl VectorIndex {
             params,
             rotation: Rotation::new(dimensions),
             stamp,
-            parts: RwLock::new(Arc::new(Parts { sealed, live: Arc::new(Live::new(params)) })),
-            dead: RwLock::new(Arc::new(dead)),
+            parts: RwLock::new(Arc::new(Parts {
+                sealed,
+                frozen: Vec::new(),
+                live: Arc::new(Live::new(params)),
+                dead: Arc::new(dead),
+            })),
             writer: Mutex::new(state),
+            upkeep: Upkeep::default(),
         };
         index.remove_leftovers();
         Ok((index, notice))
@@ -101,23 +125,26 @@ impl VectorIndex {
 
     /// The generation that the files hold; none before the first save.
     pub(crate) fn generation(&self) -> Option<u64> {
-        let state = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.writer();
         (state.generation > 0).then_some(state.generation)
     }
 
     /// The points that can be found.
     pub(crate) fn ids(&self) -> Bitmap {
         let parts = self.parts();
-        let mut ids: Bitmap = parts.live.points().map(|(id, _)| id).collect();
+        let mut ids = Bitmap::new();
+        for live in parts.unsaved() {
+            ids.extend(live.points().map(|(id, _)| id));
+        }
         for sealed in &parts.sealed {
             ids.extend(sealed.ids().iter().copied());
         }
-        ids - &*self.dead()
+        ids - &*parts.dead
     }
 
     /// Points that are in no file yet.
     pub(crate) fn unsaved(&self) -> usize {
-        self.parts().live.len()
+        self.parts().unsaved().map(|live| live.len()).sum()
     }
 
     /// Bytes of their vectors.
@@ -133,7 +160,7 @@ impl VectorIndex {
         for (_, vector) in items {
             check_unit(vector, self.dimensions)?;
         }
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = self.writer();
         self.parts().live.insert(items.iter().copied());
         Ok(())
     }
@@ -141,16 +168,16 @@ impl VectorIndex {
     /// Points that are not found any more from now on.
     pub(crate) fn remove(&self, ids: &Bitmap) {
         if !ids.is_empty() {
-            // A save that runs at the same time must not forget these.
-            let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut dead = self.dead.write().unwrap_or_else(PoisonError::into_inner);
-            *dead = Arc::new(&**dead | ids);
+            // Upkeep that ends at the same time must not forget these.
+            let _writer = self.writer();
+            let mut parts = (*self.parts()).clone();
+            parts.dead = Arc::new(&*parts.dead | ids);
+            self.show(parts);
         }
     }
 
     /// The nearest `top_k` points that are `allowed`, nearest first; fewer only where fewer are
-    /// allowed. `ef` candidates are kept (default: 288, or five times `top_k` where that is more;
-    /// never fewer than about twice `top_k`). Distances of points in files are those of their codes,
+    /// allowed. Distances of points in files are those of their codes,
     /// a thousandth off at most.
     ///
     /// # Errors
@@ -160,21 +187,26 @@ impl VectorIndex {
         &self,
         query: &[f32],
         top_k: usize,
-        ef: Option<usize>,
+        effort: Effort,
         allowed: Option<&Bitmap>,
     ) -> Result<Vec<Neighbour>> {
         self.check(query)?;
         let parts = self.parts();
-        let dead = self.dead();
-        let ef = ef.unwrap_or_else(|| EF_SEARCH.max(top_k.saturating_mul(EF_OF_TOP_K)));
+        let dead = &*parts.dead;
         let mut best = Best::new(top_k);
         if !parts.sealed.is_empty() {
             let prepared = Prepared::new(query, &self.rotation);
             for sealed in &parts.sealed {
-                sealed.search(&prepared, &mut best, top_k, ef, &dead, allowed)?;
+                sealed.search(&prepared, &mut best, top_k, effort, dead, allowed)?;
             }
         }
-        parts.live.search(query, &mut best, top_k, ef, &dead, allowed);
+        let ef = match effort {
+            Effort::Candidates(ef) => ef,
+            Effort::Recall(_) => EF_LIVE.max(top_k.saturating_mul(EF_OF_TOP_K)),
+        };
+        for live in parts.unsaved() {
+            live.search(query, &mut best, top_k, ef, dead, allowed);
+        }
         Ok(best.into_sorted())
     }
 
@@ -193,37 +225,22 @@ impl VectorIndex {
     ) -> Result<Vec<Neighbour>> {
         self.check(query)?;
         let parts = self.parts();
-        let dead = self.dead();
+        let dead = &*parts.dead;
         let mut best = Best::new(top_k);
         if !parts.sealed.is_empty() {
             let prepared = Prepared::new(query, &self.rotation);
             for sealed in &parts.sealed {
-                for id in sealed.search_exact(&prepared, top_k, &dead, allowed)? {
+                for id in sealed.search_exact(&prepared, top_k, dead, allowed)? {
                     if let Some(vector) = vector(id)? {
                         best.push(Neighbour { id, distance: distance(query, &vector) });
                     }
                 }
             }
         }
-        parts.live.scan(query, &mut best, &dead, allowed);
+        for live in parts.unsaved() {
+            live.scan(query, &mut best, dead, allowed);
+        }
         Ok(best.into_sorted())
-    }
-
-    /// Gives up the files that are damaged and returns the points that were in them alone, which
-    /// the store can give again.
-    pub(crate) fn drop_damaged(&self) -> Bitmap {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lost = Bitmap::new();
-        let mut parts = (*self.parts()).clone();
-        parts.sealed.retain(|sealed| {
-            let whole = sealed.check().is_ok();
-            if !whole {
-                lost.extend(sealed.ids().iter().copied());
-            }
-            whole
-        });
-        *self.parts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts);
-        lost - &*self.dead()
     }
 
     fn check(&self, query: &[f32]) -> Result<()> {
@@ -233,133 +250,9 @@ impl VectorIndex {
         Err(Error::Dimensions { expected: self.dimensions, found: query.len() })
     }
 
-    /// Writes the live segment and the points that are gone to files, as of `generation`. Searches
-    /// go on; insertions wait.
-    pub(crate) fn save(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, Codes::new(self.rotation.padded()), Plan::usual)
-    }
-
-    /// The same into a single file, which holds no point that is gone.
-    pub(crate) fn compact(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, Codes::new(self.rotation.padded()), Plan::all)
-    }
-
-    /// Adds points that are new to the index, by ascending numbers, and saves. For many points at
-    /// once: they are never held as vectors, and are found when this returns.
-    ///
-    /// # Errors
-    /// Those of [`VectorIndex::insert`] and [`VectorIndex::save`]; nothing is added then.
-    pub(crate) fn fill(
-        &self,
-        points: impl Iterator<Item = Result<(u32, Vec<f32>)>>,
-        generation: u64,
-    ) -> Result<()> {
-        let mut codes = Codes::new(self.rotation.padded());
-        for point in points {
-            let (id, vector) = point?;
-            check_unit(&vector, self.dimensions)?;
-            codes.push(id, &vector, &self.rotation);
-        }
-        self.save_with(generation, codes, Plan::usual)
-    }
-
-    /// Writes `more` and the live points as one new segment, together with the segments that `choose`
-    /// takes out of those that are there.
-    fn save_with(
-        &self,
-        generation: u64,
-        more: Codes,
-        choose: impl FnOnce(&mut Plan),
-    ) -> Result<()> {
-        let mut state = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let dead = self.dead();
-        let mut next = state.clone();
-        let mut parts = (*self.parts()).clone();
-        let mut plan = Plan::new(&parts, &dead, more.len());
-        choose(&mut plan);
-        let (chosen, kept) = plan.split(parts.sealed);
-        parts.sealed = kept;
-        let codes = self.gather(more, &parts.live, &chosen, &dead)?;
-        if codes.len() > 0 {
-            parts.sealed.push(self.seal(&codes, &mut next)?);
-        }
-        parts.live = Arc::new(Live::new(self.params));
-        let mut present = Bitmap::new();
-        for sealed in &parts.sealed {
-            present.extend(sealed.ids().iter().copied());
-        }
-        let dead = &*dead & &present;
-        next.set_dead(&dead);
-        next.generation = generation;
-        next.segments = parts
-            .sealed
-            .iter()
-            .filter_map(|s| s.path().file_name().map(|n| n.to_string_lossy().into_owned()))
-            .collect();
-        next.write(&self.folder)?;
-        *self.parts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts);
-        *self.dead.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(dead);
-        *state = next;
-        drop(state);
-        self.remove_leftovers();
-        Ok(())
-    }
-
-    /// All that is alive, as codes by ascending numbers.
-    fn gather(
-        &self,
-        more: Codes,
-        live: &Live,
-        chosen: &[Arc<Sealed>],
-        dead: &Bitmap,
-    ) -> Result<Codes> {
-        let mut added = more;
-        let mut vectors: Vec<(u32, &[f32])> =
-            live.points().filter(|(id, _)| !dead.contains(*id)).collect();
-        vectors.sort_unstable_by_key(|(id, _)| *id);
-        for (id, vector) in vectors {
-            added.push(id, vector, &self.rotation);
-        }
-        let mut points: Vec<(u32, Code<'_>)> = added.iter().collect();
-        let mut error = added.error();
-        for sealed in chosen {
-            for point in sealed.codes() {
-                let point = point?;
-                if !dead.contains(point.0) {
-                    points.push(point);
-                }
-            }
-            error = error.max(sealed.error());
-        }
-        // Nothing to put in order, so nothing to copy.
-        if chosen.is_empty() && points.is_sorted_by_key(|(id, _)| *id) {
-            drop(points);
-            return Ok(added);
-        }
-        points.sort_unstable_by_key(|(id, _)| *id);
-        let mut codes = Codes::new(self.rotation.padded());
-        for (id, code) in points {
-            codes.push_code(id, code);
-        }
-        codes.widen_error(error);
-        Ok(codes)
-    }
-
-    /// Writes `codes` as a segment file.
-    fn seal(&self, codes: &Codes, state: &mut State) -> Result<Arc<Sealed>> {
-        let path = self.folder.join(format!("{:08}.segment", state.next));
-        state.next += 1;
-        let threads = all_threads();
-        // No walk is made where comparing with all is better.
-        let graph = (codes.len() > SCAN_POINTS)
-            .then(|| Graph::build(codes, self.params.ef_construction, threads));
-        Sealed::write(&path, codes, graph.as_ref(), self.dimensions, threads, self.stamp)?;
-        Sealed::open(&path, self.dimensions, self.stamp).map(Arc::new)
-    }
-
     /// Files that the state does not name: of a crash, or merged away.
     fn remove_leftovers(&self) {
-        let state = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.writer();
         let named: BTreeSet<&str> = state.segments.iter().map(String::as_str).collect();
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -376,8 +269,13 @@ impl VectorIndex {
         Arc::clone(&self.parts.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn dead(&self) -> Arc<Bitmap> {
-        Arc::clone(&self.dead.read().unwrap_or_else(PoisonError::into_inner))
+    /// Searches that begin from now on see `parts`. The writer is held.
+    fn show(&self, parts: Parts) {
+        *self.parts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parts);
+    }
+
+    fn writer(&self) -> MutexGuard<'_, State> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

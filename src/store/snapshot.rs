@@ -65,7 +65,7 @@ pub(super) fn copy(folder: &Path, to: &Path, link: bool) -> Result<Vec<PathBuf>>
     for file in &copied {
         copy_file(folder, to, file, false)?;
     }
-    // tantivy merges in the background, gate or no gate, and then removes what it merged. A copy is
+    // Indexes merge in the background, gate or no gate, and then remove what they merged. A copy is
     // whole where the same files were there before and after it.
     for _ in 0..ATTEMPTS {
         let index = files(folder, INDEX)?;

@@ -4,6 +4,7 @@ use super::super::codes::Codes;
 use super::super::graph::Graph;
 use super::{DIMENSIONS, STAMP, Sealed, State};
 use crate::vector::{Rotation, normalise};
+use std::sync::atomic::AtomicBool;
 
 pub(crate) use super::super::keyword::payloads as summed_files;
 
@@ -23,7 +24,7 @@ fn segment(points: u32, with_graph: bool) -> Vec<u8> {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("1.segment");
-    let graph = with_graph.then(|| Graph::build(&codes, 8, 1));
+    let graph = with_graph.then(|| Graph::build(&codes, 8, 1, &AtomicBool::new(false)).unwrap());
     Sealed::write(&path, &codes, graph.as_ref(), DIMENSIONS, 1, STAMP).unwrap();
     std::fs::read(path).unwrap()
 }

@@ -43,7 +43,18 @@ impl Directory for SummedFiles {
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        self.0.open_write(path)
+        match self.0.open_write(path) {
+            // A file of entries that are gone is named after the clock of operations, which a crash
+            // sets back to the last commit. So one that is there was never part of a commit.
+            Err(OpenWriteError::FileAlreadyExists(_)) => {
+                self.0.delete(path).map_err(|error| {
+                    let error = io::Error::other(error);
+                    OpenWriteError::wrap_io_error(error, path.to_path_buf())
+                })?;
+                self.0.open_write(path)
+            }
+            opened => opened,
+        }
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {

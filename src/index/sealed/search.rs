@@ -4,16 +4,20 @@ use super::Sealed;
 use crate::error::Result;
 use crate::index::exact::Best;
 use crate::index::frontier::{Frontier, Seen};
-use crate::index::{Bitmap, Neighbour};
+use crate::index::{Bitmap, Effort, Neighbour};
 use crate::vector::code::QueryCode;
 use crate::vector::fastscan::{Found, Table, estimate};
 use crate::vector::{Rotation, prefetch};
 use std::cell::RefCell;
 
 /// How many candidates are compared once more by whole codes to get `limit`.
-fn with_spare(limit: usize) -> usize {
+pub(super) fn with_spare(limit: usize) -> usize {
     limit.saturating_add(limit / 4 + 6)
 }
+
+/// Where a recall is wanted, no fewer candidates than this: queries that are less like the points than
+/// the points are like each other need more than a small segment's own rows do.
+const CANDIDATES: usize = 128;
 
 /// Walks that come back short, each twice as wide, before all rows are compared.
 const WALKS: usize = 5;
@@ -48,8 +52,12 @@ impl Prepared {
 
     #[inline(always)]
     fn plain(query: &[f32], rotation: &Rotation) -> Self {
-        let rotated = rotation.apply(query);
-        Self { code: QueryCode::new(&rotated), table: Table::new(&rotated) }
+        Self::of_rotated(&rotation.apply(query))
+    }
+
+    #[inline(always)]
+    pub(super) fn of_rotated(rotated: &[f32]) -> Self {
+        Self { code: QueryCode::new(rotated), table: Table::new(rotated) }
     }
 }
 
@@ -60,34 +68,53 @@ impl Sealed {
         query: &Prepared,
         best: &mut Best,
         limit: usize,
-        ef: usize,
+        effort: Effort,
         dead: &Bitmap,
         allowed: Option<&Bitmap>,
     ) -> Result<()> {
-        let walked = self.walked(query, limit, ef, dead, allowed)?;
-        let rough = if let Some(walked) = walked {
-            walked
-        } else {
-            let mut near = Best::new(with_spare(limit));
-            self.each(query, dead, allowed, |rough| near.push(rough))?;
-            near.into_sorted()
+        let rough = match self.walked(query, limit, effort, dead, allowed)? {
+            Some(walked) => walked,
+            None => self.scan(query, limit, dead, allowed)?,
         };
+        best.extend(self.closest(query, limit, rough)?.into_iter().map(|n| self.named(n)));
+        Ok(())
+    }
+
+    /// The best rows by rough distance, more than `limit`, of all that are allowed.
+    pub(super) fn scan(
+        &self,
+        query: &Prepared,
+        limit: usize,
+        dead: &Bitmap,
+        allowed: Option<&Bitmap>,
+    ) -> Result<Vec<Neighbour>> {
+        let mut near = Best::new(with_spare(limit));
+        self.each(query, dead, allowed, |rough| near.push(rough))?;
+        Ok(near.into_sorted())
+    }
+
+    /// The best `limit` of these rows, by whole codes.
+    pub(super) fn closest(
+        &self,
+        query: &Prepared,
+        limit: usize,
+        rough: Vec<Neighbour>,
+    ) -> Result<Vec<Neighbour>> {
         let mut close = Best::new(limit);
         let mut scratch = vec![0; self.shape.padded];
         for Neighbour { id: row, .. } in rough {
             close.push(self.closely(query, row, &mut scratch)?);
         }
-        best.extend(close.into_sorted().into_iter().map(|n| self.named(n)));
-        Ok(())
+        Ok(close.into_sorted())
     }
 
     /// What walks of the graph find of `limit` points; none where comparing with all is better, or
-    /// they come back short.
+    /// they come back short, or find less than is wanted.
     pub(in crate::index) fn walked(
         &self,
         query: &Prepared,
         limit: usize,
-        ef: usize,
+        effort: Effort,
         dead: &Bitmap,
         allowed: Option<&Bitmap>,
     ) -> Result<Option<Vec<Neighbour>>> {
@@ -95,20 +122,27 @@ impl Sealed {
         if !self.shape.graph || crate::index::segments::scan_is_better(selected, self.len()) {
             return Ok(None);
         }
+        let ef = match effort {
+            Effort::Candidates(ef) => Some(ef),
+            Effort::Recall(wanted) => {
+                self.recall.candidates(wanted, limit).map(|ef| ef.max(CANDIDATES))
+            }
+        };
+        let Some(ef) = ef else { return Ok(None) };
         let keep = with_spare(limit);
         // A row that several neighbours lead to is one of the `ef` each time. To count it once costs
         // a tenth of the speed at the same recall.
         let mut ef = ef.max(keep.saturating_add(keep / 2));
         for _ in 0..WALKS {
             let found = if selected == self.len() {
-                self.walk(query, keep, ef, |_| true)?
+                self.walk(query, keep, ef, None, |_| true)?
             } else {
                 let ids = self.ids();
                 let may = |row: u32| {
                     let id = ids[row as usize];
                     !dead.contains(id) && allowed.is_none_or(|a| a.contains(id))
                 };
-                self.walk(query, keep, ef, may)?
+                self.walk(query, keep, ef, None, may)?
             };
             if found.len() >= limit.min(selected) {
                 return Ok(Some(found));
@@ -201,12 +235,13 @@ impl Sealed {
     ///
     /// A visited row gives its own distance and estimates for its neighbours. The next row is chosen,
     /// and asked for, before the present one is worked on: the walk waits on memory more than it
-    /// computes.
+    /// computes. `without` is a row that is not even walked through.
     pub(in crate::index) fn walk(
         &self,
         query: &Prepared,
         keep: usize,
         ef: usize,
+        without: Option<u32>,
         may: impl Fn(u32) -> bool,
     ) -> Result<Vec<Neighbour>> {
         WALK.with_borrow_mut(|(seen, frontier, found)| {
@@ -217,6 +252,9 @@ impl Sealed {
             for &lost in self.unreached() {
                 let distance = self.roughly(query, self.row(lost)?);
                 frontier.offer(lost, 2.0 * distance, may(lost));
+            }
+            if let Some(row) = without {
+                seen.insert(row);
             }
             let mut present = Some(self.entry);
             seen.insert(self.entry);

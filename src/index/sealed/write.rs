@@ -1,11 +1,11 @@
 //! Writing a segment file.
 
-use super::{CHECKSUM, DEGREE_FIELD, HEADER, MAGIC, Sealed, Shape, VERSION};
+use super::{CHECKSUM, DEGREE_FIELD, HEADER, MAGIC, RECALL, Sealed, Shape, VERSION};
 use crate::error::{Error, Result};
 use crate::hash::checksum;
 use crate::index::Stamp;
 use crate::index::codes::{Code, Codes};
-use crate::index::graph::Graph;
+use crate::index::graph::{Graph, parallel};
 use crate::vector::code::decode;
 use crate::vector::fastscan::{DEGREE, MAX_ROWS, write_block};
 use std::fs::File;
@@ -13,7 +13,8 @@ use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 impl Sealed {
-    /// Writes `codes`, by ascending numbers, as a segment file, whole or not at all.
+    /// Writes `codes`, by ascending numbers, as a segment file, whole or not at all, and opens it. A
+    /// graph whose walks find too little is left out.
     pub(in crate::index) fn write(
         path: &Path,
         codes: &Codes,
@@ -21,7 +22,7 @@ impl Sealed {
         dimensions: usize,
         threads: usize,
         stamp: Stamp,
-    ) -> Result<()> {
+    ) -> Result<Self> {
         if codes.len() > MAX_ROWS {
             return Err(Error::parameter(
                 "segment",
@@ -51,16 +52,33 @@ impl Sealed {
                     head[at..at + 8].copy_from_slice(&checksum([bytes.as_slice()]).to_le_bytes());
                 }
             }
-            let sum = checksum([head.as_slice()]);
-            head[CHECKSUM].copy_from_slice(&sum.to_le_bytes());
-            out.seek(SeekFrom::Start(0))?;
-            out.write_all(&head)?;
-            out.flush()?;
-            out.get_ref().sync_all()?;
-            std::fs::rename(&temporary, path)
+            out.flush()
         };
-        write().map_err(Error::io("write", path))
+        write().map_err(Error::io("write", path))?;
+        let mut file = out.into_inner().map_err(|e| Error::io("write", path)(e.into_error()))?;
+        put_head(&mut file, &mut head).map_err(Error::io("write", path))?;
+        if graph.is_some() {
+            let recall = Self::open(&temporary, dimensions, stamp)?.measure(threads)?;
+            if !recall.is_worth_walking() {
+                return Self::write(path, codes, None, dimensions, threads, stamp);
+            }
+            head[RECALL].copy_from_slice(&recall.to_bytes());
+            put_head(&mut file, &mut head).map_err(Error::io("write", path))?;
+        }
+        file.sync_all()
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .map_err(Error::io("write", path))?;
+        Self::open(path, dimensions, stamp)
     }
+}
+
+/// Writes what comes before the rows, with its checksum.
+fn put_head(file: &mut File, head: &mut [u8]) -> std::io::Result<()> {
+    head[CHECKSUM].fill(0);
+    let sum = checksum([&*head]);
+    head[CHECKSUM].copy_from_slice(&sum.to_le_bytes());
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(head)
 }
 
 fn header(
@@ -101,30 +119,15 @@ fn rows(
     blocks: &[usize],
     threads: usize,
 ) -> Vec<Vec<u8>> {
-    let write = |blocks: &[usize]| -> Vec<Vec<u8>> {
-        let mut scratch = vec![0f32; (DEGREE + 1) * shape.padded];
-        let each = blocks.iter().map(|block| {
-            let rows = shape.rows_of_block(*block);
-            let mut bytes = vec![0; rows.len() * shape.row];
-            for (row, out) in rows.zip(bytes.chunks_exact_mut(shape.row)) {
-                #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
-                write_row(codes, graph, shape, row as u32, out, &mut scratch);
-            }
-            bytes
-        });
-        each.collect()
-    };
-    let per_thread = blocks.len().div_ceil(threads.max(1)).max(1);
-    if threads < 2 || blocks.len() < 2 {
-        return write(blocks);
-    }
-    std::thread::scope(|scope| {
-        let write = &write;
-        let parts: Vec<_> = blocks
-            .chunks(per_thread)
-            .map(|part| (part, scope.spawn(move || write(part))))
-            .collect();
-        parts.into_iter().flat_map(|(part, t)| t.join().unwrap_or_else(|_| write(part))).collect()
+    parallel(blocks, threads, |block, scratch: &mut Vec<f32>| {
+        scratch.resize((DEGREE + 1) * shape.padded, 0.0);
+        let rows = shape.rows_of_block(*block);
+        let mut bytes = vec![0; rows.len() * shape.row];
+        for (row, out) in rows.zip(bytes.chunks_exact_mut(shape.row)) {
+            #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
+            write_row(codes, graph, shape, row as u32, out, scratch);
+        }
+        bytes
     })
 }
 

@@ -1,12 +1,14 @@
 use super::super::sealed::Prepared;
-use super::super::{Bitmap, IndexParams, Neighbour, Stamp};
+use super::super::{Bitmap, Effort, IndexParams, Neighbour, Stamp};
 use super::VectorIndex;
 use crate::vector::{distance, normalise};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 const STAMP: Stamp = Stamp { database: [9; 16], collection: 4 };
+const USUAL: Effort = Effort::Recall(0.98);
 const PARAMS: IndexParams = IndexParams { m: 16, ef_construction: 200, graph_at: 4096 };
 
 fn open(folder: &Path, dimensions: usize) -> VectorIndex {
@@ -77,7 +79,7 @@ fn recall_is_high_in_every_form() {
                 let exact =
                     index.search_exact(query, 10, allowed, |id| Ok(points.get(&id).cloned()));
                 assert_eq!(exact.unwrap(), right, "{form} {name}");
-                let found = index.search(query, 10, None, allowed).unwrap();
+                let found = index.search(query, 10, USUAL, allowed).unwrap();
                 assert_eq!(found.len(), right.len(), "{form} {name}");
                 assert!(found.is_sorted());
                 total += recall(&found, &right);
@@ -102,7 +104,11 @@ fn recall_is_high_in_every_form() {
     check(&index, &points, "reopened");
     // Every point finds itself, through the graph.
     let lost = points.iter().filter(|(id, v)| {
-        index.search(v, 1, Some(50), None).unwrap().first().is_none_or(|n| n.id != **id)
+        index
+            .search(v, 1, Effort::Candidates(50), None)
+            .unwrap()
+            .first()
+            .is_none_or(|n| n.id != **id)
     });
     assert!(lost.count() <= points.len() / 500);
 }
@@ -112,13 +118,13 @@ fn top_k_beyond_the_points_gives_all_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let points: BTreeMap<u32, Vec<f32>> = (0..).zip(vectors(5000, 8, 5)).collect();
     let index = open(folder.path(), 8);
-    assert!(index.search(&points[&0], 10, None, None).unwrap().is_empty());
+    assert!(index.search(&points[&0], 10, USUAL, None).unwrap().is_empty());
     insert(&index, &points);
     for _ in 0..2 {
-        let found = index.search(&points[&1], 6000, None, None).unwrap();
+        let found = index.search(&points[&1], 6000, USUAL, None).unwrap();
         assert_eq!(found.len(), 5000);
         let odd: Bitmap = points.keys().copied().filter(|id| id % 2 == 1).collect();
-        assert_eq!(index.search(&points[&1], 2500, None, Some(&odd)).unwrap().len(), 2500);
+        assert_eq!(index.search(&points[&1], 2500, USUAL, Some(&odd)).unwrap().len(), 2500);
         index.save(1).unwrap();
     }
 }
@@ -136,7 +142,9 @@ fn a_walk_is_wide_enough_for_what_is_asked() {
     for query in vectors(20, 48, 6) {
         let prepared = Prepared::new(&query, &index.rotation);
         for limit in [1, 10, 100, 300] {
-            let found = sealed.walked(&prepared, limit, 1, &Bitmap::new(), None).unwrap();
+            let found = sealed
+                .walked(&prepared, limit, Effort::Candidates(1), &Bitmap::new(), None)
+                .unwrap();
             assert!(found.is_some_and(|found| found.len() >= limit), "{limit}");
         }
     }
@@ -149,7 +157,7 @@ fn vectors_that_do_not_fit_are_refused() {
     for bad in [&[1.0][..], &[f32::NAN, 0.0], &[f32::INFINITY, 0.0], &[0.0, 0.0], &[3.0, 4.0]] {
         assert!(index.insert(&[(1, bad)]).is_err(), "{bad:?}");
     }
-    assert!(index.search(&[1.0], 1, None, None).is_err());
+    assert!(index.search(&[1.0], 1, USUAL, None).is_err());
     assert!(index.ids().is_empty());
 }
 
@@ -181,7 +189,7 @@ fn damage_is_noticed_or_harmless() {
     insert(&index, &points);
     index.remove(&Bitmap::from_iter([7]));
     index.save(5).unwrap();
-    let right = index.search(&points[&3], 10, None, None).unwrap();
+    let right = index.search(&points[&3], 10, USUAL, None).unwrap();
     drop(index);
     for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
         let whole = std::fs::read(entry.path()).unwrap();
@@ -199,7 +207,7 @@ fn damage_is_noticed_or_harmless() {
             }
             std::fs::write(copy.path().join(entry.file_name()), bytes).unwrap();
             let (index, notice) = VectorIndex::open(copy.path(), 4, PARAMS, STAMP).unwrap();
-            match index.search(&points[&3], 10, None, None) {
+            match index.search(&points[&3], 10, USUAL, None) {
                 _ if notice.is_some() => assert!(index.ids().is_empty()),
                 Ok(found) => assert_eq!(found, right),
                 // The part that is damaged was needed: it goes, and what was in it is named.
@@ -277,7 +285,7 @@ proptest! {
                     });
                     prop_assert_eq!(exact.unwrap(), &right[..]);
                     // By codes: as near as the right ones, and said to be as near as they are.
-                    let found = index.search(query, top_k, None, allowed.as_ref()).unwrap();
+                    let found = index.search(query, top_k, USUAL, allowed.as_ref()).unwrap();
                     prop_assert_eq!(found.len(), right.len());
                     for (found, right) in found.iter().zip(&right) {
                         let own = distance(query, &points[&found.id]);
@@ -289,4 +297,87 @@ proptest! {
             prop_assert_eq!(index.ids(), points.keys().copied().collect());
         }
     }
+}
+
+/// Eight threads search while points are added, removed, sealed and merged behind them: what was
+/// acknowledged before a search is found by it, what was removed before it is not. 60 switches of the
+/// set, or 1,000 with `VDB_LONG=1`.
+#[test]
+fn nothing_is_missing_while_segments_are_sealed_and_merged() {
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+    const DIMENSIONS: usize = 16;
+    let long = std::env::var_os("VDB_LONG").is_some_and(|v| v == "1");
+    let (rounds, step) = if long { (1000, 100) } else { (60, 60) };
+    let pool = vectors(rounds * step, DIMENSIONS, 8);
+    let folder = tempfile::tempdir().unwrap();
+    let index = Arc::new(open(folder.path(), DIMENSIONS));
+    // Points below the first number were added; of these, those below the second by tens are gone.
+    let (added, removed) = (AtomicU32::new(0), AtomicU32::new(0));
+    let (searches, misses) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let total = u32::try_from(pool.len()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8u32 {
+            let (pool, index) = (&pool, &index);
+            let (added, removed, searches, misses) = (&added, &removed, &searches, &misses);
+            scope.spawn(move || {
+                let mut random = thread.wrapping_mul(0x9e37_79b9) | 1;
+                while added.load(Ordering::SeqCst) < total {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let (known, gone) =
+                        (added.load(Ordering::SeqCst), removed.load(Ordering::SeqCst));
+                    if known == 0 {
+                        continue;
+                    }
+                    let wanted = (random >> 8) % known;
+                    let query = &pool[wanted as usize];
+                    let exact = index
+                        .search_exact(query, 5, None, |id| Ok(pool.get(id as usize).cloned()))
+                        .unwrap();
+                    let walked = index.search(query, 5, USUAL, None).unwrap();
+                    for found in [&exact, &walked] {
+                        let mut ids: Vec<u32> = found.iter().map(|n| n.id).collect();
+                        assert!(ids.iter().all(|id| *id >= gone || id % 10 != 0), "{ids:?} {gone}");
+                        ids.sort_unstable();
+                        ids.dedup();
+                        assert_eq!(ids.len(), found.len(), "one point twice");
+                    }
+                    // It may be going just now.
+                    if wanted % 10 != 0 {
+                        searches.fetch_add(1, Ordering::Relaxed);
+                        assert_eq!(exact.first().map(|n| n.id), Some(wanted));
+                        if walked.iter().all(|n| n.id != wanted) {
+                            misses.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+        for (round, points) in pool.chunks(step).enumerate() {
+            let first = u32::try_from(round * step).unwrap();
+            let items: Vec<(u32, &[f32])> =
+                (first..).zip(points.iter().map(Vec::as_slice)).collect();
+            index.insert(&items).unwrap();
+            added.store(first + u32::try_from(step).unwrap(), Ordering::SeqCst);
+            index.remove(&(0..first).filter(|id| id % 10 == 0).collect());
+            removed.store(first, Ordering::SeqCst);
+            index.seal_behind(round as u64 + 1);
+            // Otherwise the rounds outrun the switches.
+            index.wait_for_sealing();
+        }
+    });
+    index.rest();
+    assert_eq!(index.take_trouble(), None);
+    let switches = usize::try_from(index.writer().next).unwrap();
+    let (searches, misses) = (searches.into_inner(), misses.into_inner());
+    println!("{switches} segments were written, {misses} of {searches} searches were short");
+    assert!(switches >= rounds, "{switches}");
+    assert!(misses * 50 <= searches, "{misses} of {searches}");
+    index.save(9999).unwrap();
+    let alive: Bitmap = (0..total)
+        .filter(|id| *id >= total - u32::try_from(step).unwrap() || id % 10 != 0)
+        .collect();
+    assert_eq!(index.ids(), alive);
+    drop(index);
+    assert_eq!(open(folder.path(), DIMENSIONS).ids(), alive);
 }
