@@ -1,5 +1,6 @@
 //! The database: collections of documents that are found by meaning and by keyword.
 
+mod batch;
 mod catalogue;
 mod collection;
 mod database;
@@ -11,8 +12,10 @@ pub(crate) mod fuzzing;
 mod ingest;
 mod nearest;
 mod options;
+mod paging;
 mod query;
 mod read;
+mod similar;
 mod transfer;
 mod verify;
 mod whole;
