@@ -200,6 +200,11 @@ impl Inner {
         Ok(self.keywords.get_or_init(|| index))
     }
 
+    /// The vector index, where it was opened already.
+    pub(super) fn opened_vectors(&self) -> Option<&VectorIndex> {
+        self.vectors.get()
+    }
+
     /// The keyword index, where it was opened already.
     #[cfg(feature = "keyword")]
     pub(super) fn opened_keywords(&self) -> Option<&KeywordIndex> {
@@ -314,7 +319,7 @@ impl Collection {
         self.inner.record().name
     }
 
-    /// Figures, without opening an index or a model.
+    /// Figures, without opening an index or a model. Those of the index: [`Collection::index_stats`].
     #[must_use]
     pub fn stats(&self) -> Stats {
         let record = self.inner.record();

@@ -9,6 +9,7 @@ mod evaluate;
 mod files;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzzing;
+mod index_stats;
 mod ingest;
 mod nearest;
 mod options;
@@ -26,6 +27,7 @@ pub use database::{CollectionInfo, Database};
 pub use evaluate::{Benchmark, Quality, Report, evaluate};
 #[cfg(feature = "files")]
 pub use files::{FileOptions, document_id};
+pub use index_stats::IndexStats;
 pub use ingest::{IngestEvent, IngestReport};
 pub use options::CollectionOptions;
 pub use query::{Explanation, Hit, Mode, Query};
