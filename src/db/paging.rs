@@ -13,9 +13,12 @@ use std::collections::HashSet;
 /// by the default of 288 candidates, and 40 hits with their spare are 56.
 const DEPTHS: [usize; 8] = [40, 100, 300, 1000, 3000, 10_000, 30_000, 100_000];
 
-/// The depth of the first search that finds at least `least`.
-pub(super) fn depth_of(least: usize) -> usize {
-    DEPTHS.into_iter().find(|depth| *depth >= least).unwrap_or(least)
+/// The depth of a query's first search.
+pub(super) const FIRST_DEPTH: usize = DEPTHS[0];
+
+/// The depth of the search after one of `depth`.
+fn deeper(depth: usize) -> usize {
+    DEPTHS.into_iter().find(|deeper| *deeper > depth).unwrap_or(depth.saturating_mul(2))
 }
 
 /// What was found so far, in its lasting order.
@@ -60,7 +63,7 @@ impl Ranking {
                 self.groups.remove(&cut.group);
             }
         }
-        self.depth = depth_of(self.depth.saturating_add(1)).max(self.depth.saturating_mul(2));
+        self.depth = deeper(self.depth);
     }
 
     /// The candidates whose score is high enough.

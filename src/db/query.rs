@@ -2,7 +2,7 @@
 
 use super::collection::{Collection, Inner};
 use super::nearest::Search;
-use super::paging::{Ranking, depth_of};
+use super::paging::{FIRST_DEPTH, Ranking};
 use crate::encode::InputKind;
 use crate::error::{Error, Result};
 use crate::index::{Bitmap, Filter, Fusion, Neighbour};
@@ -312,7 +312,7 @@ impl<'a> Query<'a> {
             Mode::Dense if self.exact => self.end(),
             // Both sides bring as many to a smaller page as well.
             Mode::Hybrid => CANDIDATES,
-            _ => depth_of(1),
+            _ => FIRST_DEPTH,
         };
         let mut ranking = Ranking::new(depth, self.min_score);
         while !ranking.is_complete() && ranking.candidates().count() < self.end() {
@@ -323,8 +323,7 @@ impl<'a> Query<'a> {
 
     fn deepen(&self, ranking: &mut Ranking, prepared: &Prepared) -> Result<()> {
         let (allowed, mode, vector) = prepared;
-        let found =
-            self.candidates(*mode, vector.as_deref(), allowed.as_ref(), ranking.depth())?;
+        let found = self.candidates(*mode, vector.as_deref(), allowed.as_ref(), ranking.depth())?;
         ranking.add(found);
         Ok(())
     }
@@ -446,7 +445,11 @@ impl<'a> Query<'a> {
         wanted: usize,
     ) -> Result<Vec<Candidate>> {
         let list = if mode == Mode::Hybrid { wanted.max(CANDIDATES) } else { wanted };
-        let mut groups = Groups { inner: &self.collection.inner, shown: HashMap::new(), documents: HashMap::new() };
+        let mut groups = Groups {
+            inner: &self.collection.inner,
+            shown: HashMap::new(),
+            documents: HashMap::new(),
+        };
         let dense = match vector {
             Some(vector) => {
                 let search = |n: usize| {
