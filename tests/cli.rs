@@ -229,3 +229,131 @@ fn completions_are_for_five_shells() {
         assert!(out.contains("quickstart"), "{shell}");
     }
 }
+
+/// A database of the caller's own vectors, whose documents are told apart by words.
+fn with_vectors(path: &Path) {
+    let database = Database::open(path).unwrap();
+    let options = vdb::CollectionOptions::dimensions(2);
+    let collection = database.collection("default", &options).unwrap();
+    let document = |i: u8| {
+        let text = if i < 30 { format!("harbour {i}") } else { format!("summit {i}") };
+        Document::new(format!("d{i}"), text).vector([f32::from(i), 10.0])
+    };
+    collection.add((0..40).map(document)).unwrap();
+}
+
+fn json_lines(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn pages_and_a_least_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_vectors(&at.join(".vdb"));
+    let query = |arguments: &[&str]| {
+        let all = [&["query", "harbour", "--mode", "keyword", "--json"], arguments].concat();
+        let (status, out, err) = vdb(at, &all);
+        assert_eq!(status, 0, "{err}");
+        json_lines(&out)
+    };
+    let long = query(&["-k", "40"]);
+    assert_eq!(long.len(), 30);
+    let mut pages = Vec::new();
+    for offset in [0, 12, 24] {
+        pages.extend(query(&["-k", "12", "--offset", &offset.to_string()]));
+    }
+    assert_eq!(pages, long, "ranks go on from page to page");
+    assert_eq!(pages[29]["rank"], 30);
+    let score = long[0]["score"].to_string();
+    assert!(!query(&["--min-score", &score]).is_empty());
+    assert!(query(&["--min-score", "1000"]).is_empty());
+    for (arguments, said) in [
+        (["--min-score", "NaN"], "a number is needed"),
+        (["--offset", "100000"], "together at most 100000"),
+    ] {
+        let all = [&["query", "harbour", "--mode", "keyword"], &arguments[..]].concat();
+        let (status, _, err) = vdb(at, &all);
+        assert_eq!(status, 2);
+        assert!(err.contains(said), "{err}");
+    }
+}
+
+#[test]
+fn what_is_like_a_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_vectors(&at.join(".vdb"));
+    let (status, out, err) = vdb(at, &["query", "--like", "d39", "-k", "3", "--json"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let found: Vec<String> =
+        json_lines(&out).iter().map(|hit| hit["document"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(found, ["d38", "d37", "d36"]);
+    let (status, _, err) = vdb(at, &["query", "--like", "d99"]);
+    assert_eq!(status, 1);
+    assert!(err.contains("no document named \"d99\"; `vdb list` shows"), "{err}");
+    let (status, _, err) = vdb(at, &["query", "harbour", "--like", "d1"]);
+    assert_eq!(status, 2, "{err}");
+}
+
+#[test]
+fn a_file_of_queries_is_answered_line_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    with_vectors(&at.join(".vdb"));
+    // More than are run together, and blank lines.
+    let texts: Vec<String> = (0..300)
+        .map(|i| if i % 7 == 0 { "nothing".into() } else { format!("{}", i % 40) })
+        .collect();
+    fs::write(at.join("queries.txt"), texts.join("\n\n")).unwrap();
+    let batch = ["query", "--batch", "queries.txt", "--mode", "keyword", "-k", "2", "--json"];
+    let (status, out, err) = vdb(at, &batch);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let answers = json_lines(&out);
+    assert_eq!(answers.len(), texts.len());
+    for (text, answer) in texts.iter().zip(&answers) {
+        assert_eq!(answer["query"], *text);
+        let hits = answer["hits"].as_array().unwrap();
+        match text.as_str() {
+            "nothing" => assert!(hits.is_empty()),
+            number => assert_eq!(hits[0]["document"], format!("d{number}")),
+        }
+    }
+    let (status, out, _) = vdb(at, &["query", "--batch", "queries.txt", "--mode", "keyword"]);
+    assert_eq!(status, 0);
+    assert_eq!(out.matches("query: ").count(), texts.len());
+    let (status, _, err) = vdb(at, &["query", "--batch", "missing.txt", "--mode", "keyword"]);
+    assert_eq!(status, 1);
+    assert!(err.contains("missing.txt"), "{err}");
+}
+
+#[test]
+fn stats_tell_what_the_index_takes_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    filled(&at.join(".vdb"));
+    let index = at.join(".vdb/index/0/vectors");
+    let figures = || {
+        let (status, out, err) = vdb(at, &["stats", "--json"]);
+        assert_eq!((status, err.as_str()), (0, ""));
+        json_lines(&out)[0]["collections"][0]["vector_index"].clone()
+    };
+    let found = figures();
+    let size: u64 = files(&index).iter().map(|file| file.metadata().unwrap().len()).sum();
+    assert_eq!(found["up_to_date"], true);
+    assert_eq!(found["segments"], 1);
+    assert_eq!(found["disk_bytes"], size);
+    assert_eq!(found["live_points"], 0);
+    assert!(found["sealed_points"].as_u64().unwrap() >= 60);
+    let (_, out, _) = vdb(at, &["stats"]);
+    assert!(out.contains(" points in 1 segments (0 not in a file), 0 tombstones, "), "{out}");
+    fs::write(index.join("SEGMENTS"), b"garbage").unwrap();
+    assert!(figures().is_null());
+    let (_, out, _) = vdb(at, &["stats"]);
+    assert!(out.contains("the next query makes it anew"), "{out}");
+    fs::remove_dir_all(&index).unwrap();
+    assert_eq!(figures()["up_to_date"], false);
+    let (_, out, _) = vdb(at, &["stats"]);
+    assert!(out.contains("the next query brings it up to date"), "{out}");
+    assert!(!index.exists());
+}

@@ -1,14 +1,17 @@
 //! `vdb query`
 
+mod batch;
+
 use super::Status;
 use super::options::Global;
 use super::output::{Out, printable};
-use crate::db::{Collection, Hit, Mode};
+use crate::db::{Collection, Hit, Mode, Query};
 use crate::error::Result;
 use crate::index::{Filter, Fusion};
 use crate::text::{Metadata, Value};
 use clap::Args;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Lines of a passage that people are shown; all of it is in the JSON.
 const SHOWN_LINES: usize = 6;
@@ -18,13 +21,26 @@ const SHOWN_WIDTH: usize = 400;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// What to look for; "words in quotes" must occur as a phrase where keywords count
-    text: String,
+    #[arg(required_unless_present_any = ["like", "batch"])]
+    text: Option<String>,
+    /// Instead of a text: passages like this document, its own left out
+    #[arg(long, value_name = "DOCUMENT_ID", conflicts_with_all = ["text", "batch"])]
+    like: Option<String>,
+    /// Instead of a text: the queries of a file, one a line, - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    batch: Option<PathBuf>,
     /// Passages wanted
     #[arg(long, short = 'k', default_value_t = 5, value_name = "N")]
     top_k: usize,
-    /// What counts: hybrid, dense (meaning) or keyword
-    #[arg(long, default_value = "hybrid", value_name = "MODE")]
-    mode: Mode,
+    /// Passages that are passed over: the second page of five begins at --offset 5
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    offset: usize,
+    /// Leave out passages with a lower score (dense: cosine; keyword: BM25; hybrid: fused)
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    min_score: Option<f32>,
+    /// What counts: hybrid, dense (meaning) or keyword [default: hybrid; with --like: dense]
+    #[arg(long, value_name = "MODE")]
+    mode: Option<Mode>,
     /// Only documents whose metadata match, as in 'year >= 2020 and lang = "en"'
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
@@ -51,38 +67,63 @@ pub(super) struct Arguments {
 pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<Status> {
     // The expression first: a typing error should not wait for a model.
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
+    if arguments.batch.is_some() {
+        return batch::run(global, arguments, filter.as_ref(), out);
+    }
     let collection = global.collection()?;
-    let mut query = collection
-        .query(&arguments.text)
-        .mode(arguments.mode)
-        .top_k(arguments.top_k)
-        .fusion(arguments.fusion)
-        .exact(arguments.exact)
-        .by_document(arguments.by_document);
-    if let Some(filter) = filter {
-        query = query.filter(filter);
-    }
-    if let Some(recall) = arguments.recall {
-        query = query.recall(recall);
-    }
-    if let Some(ef) = arguments.ef {
-        query = query.ef_search(ef);
-    }
-    let hits = query.run()?;
+    let text = arguments.text.as_deref().unwrap_or_default();
+    let query = match &arguments.like {
+        Some(id) => collection.similar(id).mode(arguments.mode.unwrap_or(Mode::Dense)),
+        None => arguments.query(&collection, text),
+    };
+    let hits = arguments.settings(query, filter.as_ref()).run()?;
     for notice in collection.take_notices() {
         out.note(&notice);
     }
     if hits.is_empty() {
         out.note("nothing found");
     }
-    for (rank, hit) in (1..).zip(&hits) {
+    for (rank, hit) in arguments.ranked(&hits) {
         if out.json {
             out.json_line(&as_json(rank, hit, arguments.explain))?;
         } else {
-            print(&collection, &arguments.text, rank, hit, arguments.explain, *out)?;
+            print(&collection, text, rank, hit, arguments.explain, *out)?;
         }
     }
     Ok(Status::Done)
+}
+
+impl Arguments {
+    fn query<'a>(&self, collection: &'a Collection, text: &'a str) -> Query<'a> {
+        collection.query(text).mode(self.mode.unwrap_or(Mode::Hybrid))
+    }
+
+    fn settings<'a>(&self, query: Query<'a>, filter: Option<&Filter>) -> Query<'a> {
+        let mut query = query
+            .top_k(self.top_k)
+            .offset(self.offset)
+            .fusion(self.fusion)
+            .exact(self.exact)
+            .by_document(self.by_document);
+        if let Some(filter) = filter {
+            query = query.filter(filter.clone());
+        }
+        if let Some(recall) = self.recall {
+            query = query.recall(recall);
+        }
+        if let Some(ef) = self.ef {
+            query = query.ef_search(ef);
+        }
+        if let Some(min_score) = self.min_score {
+            query = query.min_score(min_score);
+        }
+        query
+    }
+
+    /// Hits with their ranks, which go on from page to page.
+    fn ranked<'h>(&self, hits: &'h [Hit]) -> impl Iterator<Item = (usize, &'h Hit)> + use<'h> {
+        (self.offset.saturating_add(1)..).zip(hits)
+    }
 }
 
 fn as_json(rank: usize, hit: &Hit, explain: bool) -> serde_json::Value {

@@ -1,29 +1,23 @@
-//! `vdb stats`: no model and no index is touched.
+//! `vdb stats`: no model is touched, and of an index only what its files say.
 
 use super::Status;
 use super::options::Global;
 use super::output::{Out, bytes};
-use crate::error::Result;
-use serde_json::json;
+use crate::db::{CollectionInfo, CollectionOptions, Database, IndexStats};
+use crate::error::{Error, Result};
+use serde_json::{Value, json};
 
 pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
     let database = global.database_to_look()?;
-    let collections = database.collections()?;
+    let mut collections = Vec::new();
+    for info in database.collections()? {
+        let index = index_of(&database, &info)?;
+        collections.push((info, index));
+    }
     let disk = database.disk_bytes()?;
     if out.json {
-        let collections: Vec<_> = collections
-            .iter()
-            .map(|c| {
-                json!({
-                    "name": c.name,
-                    "documents": c.documents,
-                    "chunks": c.chunks,
-                    "dimensions": c.dimensions,
-                    "model": c.fingerprint.as_ref().map(|f| &f.model),
-                    "precision": c.fingerprint.as_ref().map(|f| &f.precision),
-                })
-            })
-            .collect();
+        let collections: Vec<_> =
+            collections.iter().map(|(info, index)| as_json(info, index.as_ref())).collect();
         out.json_line(&json!({
             "folder": global.db,
             "generation": database.generation(),
@@ -38,13 +32,75 @@ pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
         database.generation(),
         bytes(disk)
     ))?;
-    for c in collections {
+    for (c, index) in collections {
+        let index = in_words(index.as_ref());
         let model =
             c.fingerprint.map_or("vectors of the caller's own".to_owned(), |f| f.to_string());
         out.line(&format!(
             "{}: {} documents, {} chunks, {} dimensions, {model}",
             c.name, c.documents, c.chunks, c.dimensions
         ))?;
+        out.line(&format!("  vector index: {index}"))?;
     }
     Ok(Status::Done)
+}
+
+/// None where the files cannot be used: that is no failure of a look, the next query makes them anew.
+fn index_of(database: &Database, info: &CollectionInfo) -> Result<Option<IndexStats>> {
+    let collection = database.existing_collection(&info.name, &CollectionOptions::default());
+    match collection.and_then(|collection| collection.index_stats()) {
+        Ok(stats) => Ok(Some(stats)),
+        Err(Error::Corrupted { .. } | Error::Io { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn as_json(info: &CollectionInfo, index: Option<&IndexStats>) -> Value {
+    let index = index.map(|index| {
+        json!({
+            "up_to_date": index.up_to_date,
+            "segments": index.segments,
+            "sealed_points": index.sealed_points,
+            "live_points": index.live_points,
+            "tombstones": index.tombstones,
+            "disk_bytes": index.disk_bytes,
+            "bytes_per_vector": index.bytes_per_vector,
+            "mapped_bytes": index.mapped_bytes,
+            "memory_bytes": index.memory_bytes,
+        })
+    });
+    json!({
+        "name": info.name,
+        "documents": info.documents,
+        "chunks": info.chunks,
+        "dimensions": info.dimensions,
+        "model": info.fingerprint.as_ref().map(|f| &f.model),
+        "precision": info.fingerprint.as_ref().map(|f| &f.precision),
+        "vector_index": index,
+    })
+}
+
+fn in_words(index: Option<&IndexStats>) -> String {
+    let Some(index) = index else {
+        return "its files are damaged, missing in part or of an older version; the next query makes \
+                it anew"
+            .to_owned();
+    };
+    let state = if index.up_to_date {
+        ""
+    } else {
+        "; not of the last commit, the next query brings it up to date"
+    };
+    let points = index.sealed_points + index.live_points;
+    format!(
+        "{points} points in {} segments ({} not in a file), {} tombstones, {} on disk, {} bytes a \
+         vector, {} mapped, {} in memory{state}",
+        index.segments,
+        index.live_points,
+        index.tombstones,
+        bytes(index.disk_bytes),
+        index.bytes_per_vector,
+        bytes(index.mapped_bytes),
+        bytes(index.memory_bytes),
+    )
 }

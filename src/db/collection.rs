@@ -319,7 +319,7 @@ impl Collection {
         self.inner.record().name
     }
 
-    /// Figures, without opening an index or a model.
+    /// Figures, without opening an index or a model. Those of the index: [`Collection::index_stats`].
     #[must_use]
     pub fn stats(&self) -> Stats {
         let record = self.inner.record();

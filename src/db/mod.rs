@@ -1,5 +1,6 @@
 //! The database: collections of documents that are found by meaning and by keyword.
 
+mod batch;
 mod catalogue;
 mod collection;
 mod database;
@@ -8,11 +9,14 @@ mod evaluate;
 mod files;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzzing;
+mod index_stats;
 mod ingest;
 mod nearest;
 mod options;
+mod paging;
 mod query;
 mod read;
+mod similar;
 mod transfer;
 mod verify;
 mod whole;
@@ -23,6 +27,7 @@ pub use database::{CollectionInfo, Database};
 pub use evaluate::{Benchmark, Quality, Report, evaluate};
 #[cfg(feature = "files")]
 pub use files::{FileOptions, document_id};
+pub use index_stats::IndexStats;
 pub use ingest::{IngestEvent, IngestReport};
 pub use options::CollectionOptions;
 pub use query::{Explanation, Hit, Mode, Query};

@@ -2,6 +2,7 @@
 
 use super::collection::{Collection, Inner};
 use super::nearest::Search;
+use super::paging::{FIRST_DEPTH, Ranking};
 use crate::encode::InputKind;
 use crate::error::{Error, Result};
 use crate::index::{Bitmap, Effort, Filter, Fusion, Neighbour};
@@ -27,7 +28,7 @@ const WHOLE_TEXT_BYTES: u64 = 256 << 10;
 /// Of a query that was checked: the chunks that are allowed, its mode and its vector.
 type Prepared = (Option<Bitmap>, Mode, Option<Vec<f32>>);
 
-/// The largest `top_k`; more is an export, not a query.
+/// The deepest hit; more is an export, not a query.
 const MAX_TOP_K: usize = 100_000;
 
 /// What a query goes by.
@@ -127,11 +128,15 @@ pub struct Explanation {
 #[derive(Debug, Clone)]
 #[must_use = "a query does nothing until it is run"]
 pub struct Query<'a> {
-    collection: &'a Collection,
+    pub(super) collection: &'a Collection,
     text: Option<&'a str>,
     vector: Option<&'a [f32]>,
+    /// Id of a document that stands for a vector.
+    like: Option<&'a str>,
     mode: Option<Mode>,
     top_k: usize,
+    offset: usize,
+    min_score: Option<f32>,
     ef_search: Option<usize>,
     recall: Option<f32>,
     exact: bool,
@@ -158,8 +163,11 @@ impl<'a> Query<'a> {
             collection,
             text,
             vector,
+            like: None,
             mode: None,
             top_k: 10,
+            offset: 0,
+            min_score: None,
             ef_search: None,
             recall: None,
             exact: false,
@@ -169,9 +177,34 @@ impl<'a> Query<'a> {
         }
     }
 
+    pub(super) fn like(collection: &'a Collection, document_id: &'a str) -> Self {
+        Self { like: Some(document_id), ..Self::new(collection, None, None) }
+    }
+
     /// Hits wanted, 1 to 100,000. Default: 10. A collection with fewer chunks gives what it has.
     pub fn top_k(mut self, top_k: usize) -> Self {
         self.top_k = top_k;
+        self
+    }
+
+    /// Hits that are passed over, for the second page and those after it: `offset` and `top_k`
+    /// together at most 100,000. Default: 0. While nothing is added or removed, all pages of a query
+    /// are parts of one ranking, whatever their sizes: none repeats a hit of another, and none is
+    /// missed between two.
+    ///
+    /// That ranking is searched for in steps of 40 (hybrid: 100), 100, 300, 1,000 and so on, each of
+    /// which goes on where the last one ended. What only a deeper step came upon stands after the hits
+    /// of those before it, also where its score is higher than the last of theirs.
+    pub fn offset(mut self, offset: usize) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// Leaves out hits with a lower score than this: see [`Hit::score`] for what it is in each mode.
+    /// NaN is refused. Default: all hits, whatever their score. A fused score says how a passage
+    /// stands among the others of its query, so that one bound does not fit all queries there.
+    pub fn min_score(mut self, min_score: f32) -> Self {
+        self.min_score = Some(min_score);
         self
     }
 
@@ -233,54 +266,114 @@ impl<'a> Query<'a> {
     /// Runs the query: hits, best first; equal scores by chunk number.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for `top_k` or `ef_search` out of range or a mode that lacks its text;
-    /// [`Error::NoEncoder`] for a text where the mode needs a vector; [`Error::Dimensions`] and
-    /// [`Error::Vector`]; [`Error::UnknownField`] for a filter on a field that no document has.
+    /// [`Error::Parameter`] for `top_k`, `offset`, `min_score` or `ef_search` out of range or a mode
+    /// that lacks its text; [`Error::NoEncoder`] for a text where the mode needs a vector;
+    /// [`Error::Dimensions`] and [`Error::Vector`]; [`Error::UnknownField`] for a filter on a field
+    /// that no document has; [`Error::NotFound`] for the document of [`Collection::similar`].
     pub fn run(&self) -> Result<Vec<Hit>> {
-        let Some((allowed, mode, vector)) = self.prepared()? else { return Ok(Vec::new()) };
-        // A candidate whose document is being removed has no record any more and is passed over;
-        // more candidates are asked for until there are enough or no more.
-        let mut wanted = self.top_k;
+        self.run_encoded(None)
+    }
+
+    /// The same where the text's vector may be known already.
+    pub(super) fn run_encoded(&self, encoded: Option<&[f32]>) -> Result<Vec<Hit>> {
+        let Some(prepared) = self.prepared(encoded)? else { return Ok(Vec::new()) };
+        let mut ranking = self.ranking(&prepared)?;
         loop {
-            let candidates = self.candidates(mode, vector.as_deref(), allowed.as_ref(), wanted)?;
-            let exhausted = candidates.len() < wanted;
-            let hits = self.hits(candidates)?;
-            if hits.len() >= self.top_k || exhausted {
+            let hits = self.hits(ranking.candidates().skip(self.offset))?;
+            if hits.len() == self.top_k || ranking.is_complete() {
                 return Ok(hits);
             }
-            wanted = wanted.saturating_mul(2);
+            // A candidate whose document is being removed has no record any more and was passed
+            // over; others come after it.
+            self.deepen(&mut ranking, &prepared)?;
         }
     }
 
     /// Runs the query for the numbers of chunks and their scores alone, best first: no text is read.
     /// By vectors alone, and neither exact nor one passage a document, nothing at all is read from
-    /// the store, and scores are those of 11-bit codes, less than 0.001 off. A chunk whose document
+    /// the store, and scores are those of 11-bit codes, less than 0.001 off; there a page is cut from
+    /// a search of its own, so ask once for as many numbers as all pages need. A chunk whose document
     /// is just being removed may be among them.
     ///
     /// # Errors
     /// Those of [`Query::run`].
     pub fn run_numbers(&self) -> Result<Vec<(u32, f32)>> {
-        let Some((allowed, mode, vector)) = self.prepared()? else { return Ok(Vec::new()) };
-        if let (Mode::Dense, Some(vector), false) = (mode, &vector, self.by_document) {
-            let search = if self.exact { Search::Exact } else { Search::Codes(self.effort()) };
+        let Some(prepared) = self.prepared(None)? else { return Ok(Vec::new()) };
+        let (allowed, mode, vector) = &prepared;
+        if let (Mode::Dense, Some(vector), false) = (mode, vector, self.by_document || self.exact) {
+            let search = Search::Codes(self.effort());
             let inner = &self.collection.inner;
-            let found = inner.nearest(vector, self.top_k, search, allowed.as_ref())?;
-            return Ok(found.into_iter().map(|n| (n.id, 1.0 - n.distance)).collect());
+            let found = inner.nearest(vector, self.end(), search, allowed.as_ref())?;
+            let scores = found.into_iter().map(|n| (n.id, 1.0 - n.distance));
+            let high = scores.filter(|(_, score)| self.min_score.is_none_or(|m| *score >= m));
+            return Ok(high.skip(self.offset).collect());
         }
-        let found = self.candidates(mode, vector.as_deref(), allowed.as_ref(), self.top_k)?;
-        Ok(found.into_iter().map(|candidate| (candidate.id, candidate.score)).collect())
+        let ranking = self.ranking(&prepared)?;
+        let page = ranking.candidates().skip(self.offset).take(self.top_k);
+        Ok(page.map(|candidate| (candidate.id, candidate.score)).collect())
     }
 
-    /// None where the filter allows nothing.
-    fn prepared(&self) -> Result<Option<Prepared>> {
+    /// Hits from the first to the last of the page.
+    fn end(&self) -> usize {
+        self.offset + self.top_k
+    }
+
+    /// The ranking that the page is a part of, as deep as the page's end where there is so much.
+    fn ranking(&self, prepared: &Prepared) -> Result<Ranking> {
+        let depth = match prepared.1 {
+            // Comparing with all gives one ranking at every depth.
+            Mode::Dense if self.exact => self.end(),
+            // Both sides bring as many to a smaller page as well.
+            Mode::Hybrid => CANDIDATES,
+            _ => FIRST_DEPTH,
+        };
+        let mut ranking = Ranking::new(depth, self.min_score);
+        while !ranking.is_complete() && ranking.candidates().count() < self.end() {
+            self.deepen(&mut ranking, prepared)?;
+        }
+        Ok(ranking)
+    }
+
+    fn deepen(&self, ranking: &mut Ranking, prepared: &Prepared) -> Result<()> {
+        let (allowed, mode, vector) = prepared;
+        let found = self.candidates(*mode, vector.as_deref(), allowed.as_ref(), ranking.depth())?;
+        ranking.add(found);
+        Ok(())
+    }
+
+    /// None where nothing is allowed.
+    fn prepared(&self, encoded: Option<&[f32]>) -> Result<Option<Prepared>> {
         self.check()?;
-        let allowed = self.filter.as_ref().map(|f| self.collection.inner.allowed(f)).transpose()?;
+        let inner = &self.collection.inner;
+        let mode = self.effective_mode()?;
+        let like = self.like.map(|id| inner.document_vector(id)).transpose()?;
+        let mut allowed = self.filter.as_ref().map(|f| inner.allowed(f)).transpose()?;
+        if let Some((_, own)) = &like {
+            allowed = Some(match allowed {
+                Some(mut allowed) => {
+                    allowed.remove_range(own.clone());
+                    allowed
+                }
+                None => inner.all_but(own),
+            });
+        }
         if allowed.as_ref().is_some_and(Bitmap::is_empty) {
             return Ok(None);
         }
-        let mode = self.effective_mode()?;
-        let vector = if mode == Mode::Keyword { None } else { Some(self.unit_vector()?) };
+        let vector = match (mode, encoded, like) {
+            (Mode::Keyword, ..) => None,
+            (_, Some(encoded), _) => Some(encoded.to_vec()),
+            (_, None, Some((vector, _))) if self.vector.is_none() => Some(vector),
+            _ => Some(self.unit_vector()?),
+        };
         Ok(Some((allowed, mode, vector)))
+    }
+
+    /// The text that an encoder has to be asked for.
+    pub(super) fn text_to_encode(&self) -> Option<&str> {
+        let mode = self.check().and_then(|()| self.effective_mode()).ok()?;
+        let asked = mode != Mode::Keyword && self.vector.is_none();
+        self.text.filter(|_| asked)
     }
 
     fn check(&self) -> Result<()> {
@@ -295,6 +388,19 @@ impl<'a> Query<'a> {
                 "recall",
                 format!("{recall}; more than 0 and at most 1 is allowed"),
             ));
+        }
+        if self.offset.saturating_add(self.top_k) > MAX_TOP_K {
+            return Err(Error::parameter(
+                "offset",
+                format!(
+                    "{} and top_k {}; together at most {MAX_TOP_K} are allowed, for more there is \
+                     an export",
+                    self.offset, self.top_k
+                ),
+            ));
+        }
+        if self.min_score.is_some_and(f32::is_nan) {
+            return Err(Error::parameter("min_score", "NaN; a number is needed"));
         }
         if self.ef_search == Some(0) {
             return Err(Error::parameter("ef_search", "0; at least 1 is needed"));
@@ -327,7 +433,7 @@ impl<'a> Query<'a> {
         if mode != Mode::Dense && self.text.is_none() {
             return Err(Error::parameter(
                 "mode",
-                format!("{mode}; it needs a text, and the query has only a vector"),
+                format!("{mode}; it needs a text, and the query has none"),
             ));
         }
         Ok(mode)
@@ -365,7 +471,11 @@ impl<'a> Query<'a> {
         wanted: usize,
     ) -> Result<Vec<Candidate>> {
         let list = if mode == Mode::Hybrid { wanted.max(CANDIDATES) } else { wanted };
-        let mut groups = Groups { inner: &self.collection.inner, shown: HashMap::new() };
+        let mut groups = Groups {
+            inner: &self.collection.inner,
+            shown: HashMap::new(),
+            documents: HashMap::new(),
+        };
         let dense = match vector {
             Some(vector) => {
                 let search = |n: usize| {
@@ -413,6 +523,7 @@ impl<'a> Query<'a> {
             .take(wanted)
             .map(|(id, score)| Candidate {
                 id,
+                group: groups.documents.get(&id).copied().unwrap_or(id),
                 score,
                 explanation: explanations.remove(&id).unwrap_or_default(),
             })
@@ -464,13 +575,13 @@ impl<'a> Query<'a> {
         Ok(passages)
     }
 
-    fn hits(&self, candidates: Vec<Candidate>) -> Result<Vec<Hit>> {
-        let mut hits = Vec::with_capacity(self.top_k.min(candidates.len()));
+    fn hits<'c>(&self, candidates: impl Iterator<Item = &'c Candidate>) -> Result<Vec<Hit>> {
+        let mut hits = Vec::new();
         for candidate in candidates {
             if hits.len() == self.top_k {
                 break;
             }
-            if let Some(hit) = self.collection.inner.hit(&candidate)? {
+            if let Some(hit) = self.collection.inner.hit(candidate)? {
                 hits.push(hit);
             }
         }
@@ -483,6 +594,8 @@ struct Groups<'a> {
     inner: &'a Inner,
     /// Document number to the passage that stands for it, the same on both sides.
     shown: HashMap<u32, u32>,
+    /// The other way round.
+    documents: HashMap<u32, u32>,
 }
 
 impl Groups<'_> {
@@ -501,7 +614,9 @@ impl Groups<'_> {
             for (id, score) in found {
                 let Some(document) = self.inner.document_of(id)? else { continue };
                 if best.len() < wanted && seen.insert(document) {
-                    best.push((*self.shown.entry(document).or_insert(id), score));
+                    let shown = *self.shown.entry(document).or_insert(id);
+                    self.documents.insert(shown, document);
+                    best.push((shown, score));
                 }
             }
             if best.len() == wanted || exhausted {
@@ -512,9 +627,12 @@ impl Groups<'_> {
     }
 }
 
-struct Candidate {
+pub(super) struct Candidate {
     id: u32,
-    score: f32,
+    /// What stands in a ranking once: the chunk's document where there is one passage a document,
+    /// else the chunk.
+    pub(super) group: u32,
+    pub(super) score: f32,
     explanation: Explanation,
 }
 

@@ -24,7 +24,7 @@ pub use filter::Filter;
 pub use fuse::Fusion;
 #[cfg(feature = "keyword")]
 pub(crate) use keyword::{KeywordEntry, KeywordIndex, Language};
-pub(crate) use segments::VectorIndex;
+pub(crate) use segments::{Footprint, VectorIndex};
 
 use crate::error::{Error, Result};
 use std::cmp::Ordering;

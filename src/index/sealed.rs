@@ -212,6 +212,16 @@ impl Sealed {
         self.shape.points
     }
 
+    /// Bytes of the file, all of them mapped.
+    pub(super) fn mapped_bytes(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Bytes that it holds besides.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.checked)
+    }
+
     /// Whether searches can walk it.
     #[cfg(any(test, fuzzing))]
     pub(super) fn has_graph(&self) -> bool {

@@ -304,5 +304,8 @@ fn load(folder: &Path, dimensions: usize, stamp: Stamp) -> Result<Loaded> {
     Ok((state, sealed, dead))
 }
 
+mod footprint;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use footprint::Footprint;
