@@ -19,6 +19,7 @@ pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
                     "documents": c.documents,
                     "chunks": c.chunks,
                     "dimensions": c.dimensions,
+                    "metric": c.metric.name(),
                     "model": c.fingerprint.as_ref().map(|f| &f.model),
                     "precision": c.fingerprint.as_ref().map(|f| &f.precision),
                 })
@@ -42,8 +43,8 @@ pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
         let model =
             c.fingerprint.map_or("vectors of the caller's own".to_owned(), |f| f.to_string());
         out.line(&format!(
-            "{}: {} documents, {} chunks, {} dimensions, {model}",
-            c.name, c.documents, c.chunks, c.dimensions
+            "{}: {} documents, {} chunks, {} dimensions, {}, {model}",
+            c.name, c.documents, c.chunks, c.dimensions, c.metric
         ))?;
     }
     Ok(Status::Done)
