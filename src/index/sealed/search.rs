@@ -19,9 +19,12 @@ fn with_spare(limit: usize) -> usize {
 /// Walks that come back short, each twice as wide, before all rows are compared.
 const WALKS: usize = 5;
 
+/// Rows that were visited, rows that were counted, what is open, and what a block gave.
+type Walk = (Seen, Seen, Frontier, Found);
+
 thread_local! {
     /// What a walk uses, kept between searches of this thread.
-    static WALK: RefCell<(Seen, Frontier, Found)> = RefCell::default();
+    static WALK: RefCell<Walk> = RefCell::default();
 }
 
 /// A query as segments read it.
@@ -99,8 +102,8 @@ impl Sealed {
             return Ok(None);
         }
         let keep = with_spare(limit);
-        // A row that several neighbours lead to is one of the `ef` each time. To count it once costs
-        // a tenth of the speed at the same recall.
+        // A row that several neighbours lead to is one of the `ef` each time, but for products. To
+        // count it once costs a tenth of the speed at the same recall.
         let mut ef = ef.max(keep.saturating_add(keep / 2));
         for _ in 0..WALKS {
             let found = if selected == self.len() {
@@ -232,8 +235,11 @@ impl Sealed {
     ) -> Result<Vec<Neighbour>> {
         let sphere = Sphere::new(self.metric, self.largest, query.code.square());
         let table = query.table.scaled(sphere.stretch);
-        WALK.with_borrow_mut(|(seen, frontier, found)| {
+        // The longest rows are neighbours of many, and would soon be all of the `ef`.
+        let once = self.metric == Metric::Dot;
+        WALK.with_borrow_mut(|(seen, counted, frontier, found)| {
             seen.clear(self.len());
+            counted.clear(if once { self.len() } else { 0 });
             let mut best = Best::new(keep);
             let start = self.roughly(query, self.row(self.entry)?);
             frontier.clear(sphere.squared(start), ef);
@@ -258,7 +264,8 @@ impl Sealed {
                 estimate(table, self.neighbours(bytes), squared, frontier.bound(), found);
                 for (row, estimate) in found.iter() {
                     if !seen.contains(row) {
-                        frontier.offer(row, estimate, may(row));
+                        let counts = may(row) && (!once || counted.insert(row));
+                        frontier.offer(row, estimate, counts);
                     }
                 }
                 if following.is_none() {
