@@ -10,6 +10,7 @@ use crate::Filter;
 use crate::text::chunk::ChunkOptions;
 use crate::text::parse::Format;
 use crate::text::{Metadata, Value};
+use crate::vector::Metric;
 use crate::{db, index, model, store, text};
 
 /// A target's name and function.
@@ -47,7 +48,8 @@ pub fn manifest(data: &[u8]) {
 /// Sealed segments of the vector index.
 pub fn segment(data: &[u8]) {
     let Some((choice, file)) = data.split_first() else { return };
-    index::fuzzing::segment(file, choice % 2 == 1);
+    let metric = Metric::ALL.get(usize::from(choice / 2 % 3)).copied().unwrap_or_default();
+    index::fuzzing::segment(file, metric, choice % 2 == 1);
 }
 
 /// Filters as text: what parses prints as text that parses to the same, and holds or does not.

@@ -107,7 +107,7 @@ fn layers_look_down() {
         ("vector/", &["error", "hash"]),
         ("text/", &["error", "hash"]),
         ("index/", &["error", "hash", "panics", "vector", "text"]),
-        ("store/", &["error", "hash", "panics", "text", "encode"]),
+        ("store/", &["error", "hash", "panics", "vector", "text", "encode"]),
         ("model/", &["error", "hash", "text", "encode"]),
         ("encode/", &["error", "hash", "text", "model"]),
         ("db/", &["error", "hash", "panics", "vector", "text", "index", "store", "encode"]),

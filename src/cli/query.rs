@@ -196,7 +196,7 @@ fn print(
         out.line(&format!(
             "   dense rank {}{}, keyword rank {}{}, score {:.3}",
             or_none(hit.explanation.dense_rank),
-            side(hit.explanation.distance.map(|d| 1.0 - d)),
+            side(hit.explanation.distance.map(|d| collection.stats().metric.score(d))),
             or_none(hit.explanation.keyword_rank),
             side(hit.explanation.keyword_score),
             hit.score

@@ -3,7 +3,6 @@
 use super::query::{Hit, Query};
 use crate::encode::InputKind;
 use crate::error::Result;
-use crate::vector::normalise;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,11 +59,12 @@ fn encoded(queries: &[Query<'_>]) -> HashMap<usize, Vec<f32>> {
         let collection = places.first().and_then(|(at, _)| queries.get(*at)).map(|q| q.collection);
         let Some(collection) = collection else { continue };
         let Some(encoder) = &collection.encoder else { continue };
-        let dimensions = collection.inner.record().dimensions as usize;
+        let record = collection.inner.record();
+        let dimensions = record.dimensions as usize;
         let batch: Vec<&str> = places.iter().map(|(_, text)| *text).collect();
         let found = encoder.get().and_then(|encoder| encoder.encode(&batch, InputKind::Query));
         for ((at, _), embedding) in places.iter().zip(found.unwrap_or_default()) {
-            if let Ok(vector) = normalise(&embedding.vector, dimensions) {
+            if let Ok(vector) = record.metric.admit(&embedding.vector, dimensions) {
                 vectors.insert(*at, vector);
             }
         }

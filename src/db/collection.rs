@@ -8,6 +8,7 @@ use crate::index::{Bitmap, GRAPH_AT, IndexParams, Stamp, VectorIndex};
 use crate::index::{KeywordEntry, KeywordIndex, Language};
 use crate::store::records::{ChunkRecord, CollectionRecord};
 use crate::store::{INDEX, Kind, Store, keys};
+use crate::vector::{Metric, Space};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +42,8 @@ pub struct Stats {
     pub encoder: Option<String>,
     /// Tokens of one chunk, at most.
     pub chunk_tokens: usize,
+    /// How vectors are compared.
+    pub metric: Metric,
     /// Language of the keyword index.
     pub language: String,
     /// The generation that changed it last.
@@ -116,7 +119,7 @@ impl Inner {
         let record = self.record();
         let (index, notice) = VectorIndex::open(
             &self.folder("vectors", &record),
-            record.dimensions as usize,
+            record.space(),
             index_params(&record),
             self.stamp(&record),
         )?;
@@ -304,6 +307,13 @@ fn rebuilt(reason: &str) -> String {
     format!("rebuilt from the store: {reason}")
 }
 
+impl CollectionRecord {
+    /// What its vectors are.
+    pub(super) fn space(&self) -> Space {
+        Space { dimensions: self.dimensions as usize, metric: self.metric }
+    }
+}
+
 fn index_params(record: &CollectionRecord) -> IndexParams {
     IndexParams {
         m: record.m as usize,
@@ -329,6 +339,7 @@ impl Collection {
             dimensions: record.dimensions as usize,
             encoder: record.fingerprint.as_ref().map(ToString::to_string),
             chunk_tokens: record.max_tokens as usize,
+            metric: record.metric,
             language: record.language,
             generation: record.generation,
         }

@@ -6,6 +6,7 @@ use crate::encode::Fingerprint;
 use crate::error::{Error, Result};
 use crate::store::records::CollectionRecord;
 use crate::store::{self, Access, Batch, Kind, Store, keys};
+use crate::vector::Metric;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -33,6 +34,8 @@ pub struct CollectionInfo {
     pub dimensions: usize,
     /// The encoder whose vectors it holds; none where the vectors are the caller's.
     pub fingerprint: Option<Fingerprint>,
+    /// How vectors are compared.
+    pub metric: Metric,
 }
 
 impl From<&CollectionRecord> for CollectionInfo {
@@ -43,6 +46,7 @@ impl From<&CollectionRecord> for CollectionInfo {
             chunks: record.chunks,
             dimensions: record.dimensions as usize,
             fingerprint: record.fingerprint.clone(),
+            metric: record.metric,
         }
     }
 }
@@ -142,7 +146,7 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] where the collection holds another encoder's vectors,
-    /// [`Error::Parameter`] for settings out of range.
+    /// [`Error::Parameter`] for settings out of range and for another metric than the collection's.
     pub fn collection(&self, name: &str, options: &CollectionOptions) -> Result<Collection> {
         self.get(name, options, || options.record(name))
     }
@@ -191,6 +195,7 @@ impl Database {
         })?;
         let record = collection.inner.record();
         check_model(&record, like.dimensions as usize, like.fingerprint.as_ref())?;
+        check_metric(&record, like.metric)?;
         Ok(collection)
     }
 
@@ -211,6 +216,7 @@ impl Database {
         // What the options leave open is as the collection has it.
         let dimensions = options.dimensions.unwrap_or(record.dimensions as usize);
         check_model(&record, dimensions, options.fingerprint().or(record.fingerprint.as_ref()))?;
+        check_metric(&record, options.metric.unwrap_or(record.metric))?;
         let inner = open
             .entry(name.to_owned())
             .or_insert_with(|| Arc::new(Inner::new(Arc::clone(&self.store), record)));
@@ -291,6 +297,21 @@ fn check_model(
         stored: named(record.fingerprint.as_ref()),
         given: named(fingerprint),
     })
+}
+
+/// And its metric: vectors that were scaled for one say nothing by another.
+fn check_metric(record: &CollectionRecord, metric: Metric) -> Result<()> {
+    if record.metric == metric {
+        return Ok(());
+    }
+    Err(Error::parameter(
+        "metric",
+        format!(
+            "{metric}; collection {:?} compares vectors by {} and keeps to it, so name that one or \
+             make a new collection",
+            record.name, record.metric
+        ),
+    ))
 }
 
 fn folder_bytes(folder: &Path) -> Result<u64> {

@@ -4,6 +4,7 @@ use super::collection::Inner;
 use super::options::check_dimensions;
 use super::transfer::Lines;
 use super::whole::Whole;
+use crate::vector::{Metric, Space};
 
 #[cfg(test)]
 pub(crate) mod seeds;
@@ -11,21 +12,21 @@ pub(crate) mod seeds;
 /// Reads an export as an import does, but for the database that it would go into.
 pub(crate) fn import(mut input: &[u8]) {
     let mut lines = Lines { input: &mut input, line: 0, origin: "fuzz" };
-    let dimensions = match lines.header() {
+    let space = match lines.header() {
         Ok(record) => {
             let _ = Inner::check_index_settings(&record);
             let _ = check_dimensions(record.dimensions as usize);
-            record.dimensions as usize
+            record.space()
         }
         // Lines that no header stands in front of are looked at, too.
-        Err(_) => 2,
+        Err(_) => Space { dimensions: 2, metric: Metric::Cosine },
     };
     // A line that is no document ends an import; here the next one is read.
     let mut before = lines.line;
     loop {
         match lines.document() {
             Ok(Some(whole)) => {
-                let _ = whole.check(dimensions);
+                let _ = whole.check(space);
                 comes_back(&whole);
             }
             Ok(None) => return,

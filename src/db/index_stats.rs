@@ -72,7 +72,7 @@ impl Collection {
         let record = inner.record();
         let (footprint, generation) = VectorIndex::footprint_of_files(
             &inner.folder("vectors", &record),
-            record.dimensions as usize,
+            record.space(),
             inner.stamp(&record),
         )?;
         Ok(IndexStats::new(&footprint, generation == record.generation))

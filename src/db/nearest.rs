@@ -3,7 +3,6 @@
 use super::collection::Inner;
 use crate::error::{Error, Result};
 use crate::index::{Bitmap, Effort, Neighbour};
-use crate::vector::distance;
 
 /// How nearest chunks are found.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +17,8 @@ pub(super) enum Search {
 }
 
 impl Inner {
-    /// The nearest `top_k` chunks that are `allowed`, nearest first.
+    /// The nearest `top_k` chunks that are `allowed`, nearest first, at distances as people are told
+    /// them.
     pub(super) fn nearest(
         &self,
         query: &[f32],
@@ -26,7 +26,7 @@ impl Inner {
         search: Search,
         allowed: Option<&Bitmap>,
     ) -> Result<Vec<Neighbour>> {
-        match self.try_nearest(query, top_k, search, allowed) {
+        let mut found = match self.try_nearest(query, top_k, search, allowed) {
             Err(damage @ Error::Corrupted { .. }) => {
                 if !self.replace_damaged()? {
                     return Err(damage);
@@ -34,7 +34,12 @@ impl Inner {
                 self.try_nearest(query, top_k, search, allowed)
             }
             done => done,
+        }?;
+        let metric = self.record().metric;
+        for neighbour in &mut found {
+            neighbour.distance = metric.distance(neighbour.distance);
         }
+        Ok(found)
     }
 
     fn try_nearest(
@@ -55,7 +60,7 @@ impl Inner {
                 for neighbour in &mut found {
                     // One that is just being removed keeps its place.
                     if let Some(vector) = self.stored_vector(&record, neighbour.id)? {
-                        neighbour.distance = distance(query, &vector);
+                        neighbour.distance = record.metric.rank(query, &vector);
                     }
                 }
                 found.sort_unstable();

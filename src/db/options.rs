@@ -3,7 +3,7 @@
 use crate::encode::{EncoderHandle, Fingerprint};
 use crate::error::{Error, Result};
 use crate::store::records::CollectionRecord;
-use crate::vector::MAX_DIMENSIONS;
+use crate::vector::{MAX_DIMENSIONS, Metric};
 
 /// Chunks of collections without an encoder are measured in words, up to this many.
 const WORDS_PER_CHUNK: usize = 200;
@@ -19,6 +19,7 @@ pub struct CollectionOptions {
     pub(super) m: Option<usize>,
     pub(super) ef_construction: Option<usize>,
     pub(super) language: Option<String>,
+    pub(super) metric: Option<Metric>,
 }
 
 impl CollectionOptions {
@@ -69,6 +70,33 @@ impl CollectionOptions {
     #[must_use]
     pub fn language(mut self, language: impl Into<String>) -> Self {
         self.language = Some(language.into());
+        self
+    }
+
+    /// How vectors are compared. Default: [`Metric::Cosine`], by which encoders' vectors are to be
+    /// compared; [`Metric::Dot`] and [`Metric::Euclidean`] are for vectors whose length says something,
+    /// and store them as they are given. A collection that exists keeps its own, and is not opened
+    /// with another one named.
+    ///
+    /// ```
+    /// use vdb::{CollectionOptions, Database, Document, Metric};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("map.vdb");
+    /// let options = CollectionOptions::dimensions(2).metric(Metric::Euclidean);
+    /// let map = Database::open(path)?.collection("map", &options)?;
+    /// map.add([
+    ///     Document::new("mill", "").vector([3.0, 4.0]),
+    ///     Document::new("well", "").vector([0.0, 0.0]),
+    /// ])?;
+    /// let hits = map.query_vector(&[3.0, 0.0]).run()?;
+    /// assert_eq!(hits[0].document, "well");
+    /// assert_eq!((hits[0].score, hits[1].score), (-3.0, -4.0));
+    /// # Ok::<(), vdb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.metric = Some(metric);
         self
     }
 
@@ -132,6 +160,7 @@ impl CollectionOptions {
             documents: 0,
             chunks: 0,
             generation: 0,
+            metric: self.metric.unwrap_or_default(),
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::index::{Bitmap, Effort, Filter, Fusion, Neighbour};
 use crate::store::records::ChunkRecord;
 use crate::store::{Kind, keys};
 use crate::text::{Metadata, Origin};
-use crate::vector::normalise;
+use crate::vector::Metric;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
@@ -90,7 +90,8 @@ pub struct Hit {
     pub origin: Origin,
     /// The document's fields.
     pub metadata: Metadata,
-    /// Higher is better. Dense: cosine similarity, -1 to 1. Keyword: BM25, 0 and more. Hybrid: the
+    /// Higher is better. Dense, by the collection's metric: cosine similarity, -1 to 1; the product; or
+    /// the Euclidean distance with a minus sign, 0 and less. Keyword: BM25, 0 and more. Hybrid: the
     /// fused score.
     pub score: f32,
     /// How the score came about.
@@ -116,7 +117,8 @@ impl Hit {
 pub struct Explanation {
     /// Rank among the vectors.
     pub dense_rank: Option<usize>,
-    /// Cosine distance: 0 (same direction) to 2.
+    /// By the collection's metric: cosine distance, 0 (same direction) to 2; the product with a minus
+    /// sign; or the Euclidean distance.
     pub distance: Option<f32>,
     /// Rank among the keywords.
     pub keyword_rank: Option<usize>,
@@ -291,8 +293,10 @@ impl<'a> Query<'a> {
 
     /// Runs the query for the numbers of chunks and their scores alone, best first: no text is read.
     /// By vectors alone, and neither exact nor one passage a document, nothing at all is read from
-    /// the store, and scores are those of 11-bit codes, less than 0.001 off; there a page is cut from
-    /// a search of its own, so ask once for as many numbers as all pages need. A chunk whose document
+    /// the store, and scores are those of 11-bit codes: less than 0.001 off by cosine, by products about
+    /// a thousandth of both lengths; Euclidean distances are good where they are not much smaller than
+    /// the lengths. There a page is cut from a search of its own, so ask once for as many numbers as all
+    /// pages need. A chunk whose document
     /// is just being removed may be among them.
     ///
     /// # Errors
@@ -304,7 +308,8 @@ impl<'a> Query<'a> {
             let search = Search::Codes(self.effort());
             let inner = &self.collection.inner;
             let found = inner.nearest(vector, self.end(), search, allowed.as_ref())?;
-            let scores = found.into_iter().map(|n| (n.id, 1.0 - n.distance));
+            let metric = self.metric();
+            let scores = found.into_iter().map(|n| (n.id, metric.score(n.distance)));
             let high = scores.filter(|(_, score)| self.min_score.is_none_or(|m| *score >= m));
             return Ok(high.skip(self.offset).collect());
         }
@@ -364,7 +369,7 @@ impl<'a> Query<'a> {
             (Mode::Keyword, ..) => None,
             (_, Some(encoded), _) => Some(encoded.to_vec()),
             (_, None, Some((vector, _))) if self.vector.is_none() => Some(vector),
-            _ => Some(self.unit_vector()?),
+            _ => Some(self.admitted_vector()?),
         };
         Ok(Some((allowed, mode, vector)))
     }
@@ -439,11 +444,15 @@ impl<'a> Query<'a> {
         Ok(mode)
     }
 
-    fn unit_vector(&self) -> Result<Vec<f32>> {
+    fn metric(&self) -> Metric {
+        self.collection.inner.record().metric
+    }
+
+    fn admitted_vector(&self) -> Result<Vec<f32>> {
         let record = self.collection.inner.record();
         let dimensions = record.dimensions as usize;
         if let Some(vector) = self.vector {
-            return normalise(vector, dimensions);
+            return record.metric.admit(vector, dimensions);
         }
         let (Some(encoder), Some(text)) = (&self.collection.encoder, self.text) else {
             return Err(Error::NoEncoder {
@@ -459,7 +468,7 @@ impl<'a> Query<'a> {
                 reason: "it returned no vector for the query".to_owned(),
             });
         };
-        normalise(&embedding.vector, dimensions)
+        record.metric.admit(&embedding.vector, dimensions)
     }
 
     /// Up to `wanted` chunks, best first.
@@ -498,14 +507,12 @@ impl<'a> Query<'a> {
             }
             _ => search(list)?,
         };
+        let metric = self.metric();
+        let scores = || dense.iter().map(|(id, d)| (*id, metric.score(*d))).collect::<Vec<_>>();
         let fused: Vec<(u32, f32)> = match mode {
-            Mode::Dense => dense.iter().map(|(id, d)| (*id, 1.0 - d)).collect(),
+            Mode::Dense => scores(),
             Mode::Keyword => keyword.clone(),
-            Mode::Hybrid => {
-                let similarities: Vec<(u32, f32)> =
-                    dense.iter().map(|(id, d)| (*id, 1.0 - d)).collect();
-                self.fusion.fuse(&similarities, &keyword, list)
-            }
+            Mode::Hybrid => self.fusion.fuse(&scores(), &keyword, list),
         };
         let mut explanations: HashMap<u32, Explanation> = HashMap::new();
         for (rank, (id, distance)) in (1..).zip(&dense) {

@@ -5,7 +5,6 @@ use super::query::Query;
 use crate::error::{Error, Result};
 use crate::index::Bitmap;
 use crate::store::records::CollectionRecord;
-use crate::vector::normalise;
 use std::ops::Range;
 
 impl Collection {
@@ -76,7 +75,9 @@ impl Inner {
                 *total += element;
             }
         }
-        Ok((normalise(&sum, dimensions)?, document.chunks))
+        let count = document.chunks.len() as f32;
+        sum.iter_mut().for_each(|total| *total /= count);
+        Ok((record.metric.admit(&sum, dimensions)?, document.chunks))
     }
 
     /// Every chunk that there is but those of `own`.

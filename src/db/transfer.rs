@@ -14,11 +14,14 @@ use super::whole::Whole;
 use crate::error::{Error, Result};
 use crate::store::records::CollectionRecord;
 use crate::store::{Access, keys};
+use crate::vector::Metric;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-const VERSION: u32 = 1;
+/// Version 1 is of collections by cosine. A program that knows no other metric would take vectors of
+/// any length for damage, so it is told that there is a newer format.
+const VERSION: u32 = 2;
 /// Documents of one commit.
 const BATCH: usize = 256;
 /// A line holds a document with all its vectors; a longer one is no export of ours.
@@ -33,12 +36,13 @@ struct Header {
 
 impl Header {
     fn new(collection: CollectionRecord) -> Self {
-        Self { vdb_export: VERSION, collection }
+        let vdb_export = if collection.metric == Metric::Cosine { 1 } else { VERSION };
+        Self { vdb_export, collection }
     }
 
     fn check_version(&self, origin: &str) -> Result<()> {
         match self.vdb_export {
-            VERSION => Ok(()),
+            1..=VERSION => Ok(()),
             newer if newer > VERSION => Err(Error::NewerFormat {
                 what: origin.to_owned(),
                 found: newer,
@@ -99,12 +103,12 @@ fn write_line(out: &mut impl Write, value: &impl Serialize) -> Result<()> {
 
 impl Database {
     /// Reads what [`Collection::export`] wrote into the collection `name`, which is made where it is
-    /// not there; one that is must have the same model and dimensions. `origin` names the input in
+    /// not there; one that is must have the same model, dimensions and metric. `origin` names the input in
     /// errors. Returns the number of documents.
     ///
     /// # Errors
     /// [`Error::Parse`] with the line; what came before it is in then. [`Error::ModelMismatch`],
-    /// [`Error::Dimensions`].
+    /// [`Error::Dimensions`], [`Error::Parameter`] for another metric.
     pub fn import(&self, name: &str, origin: &str, input: &mut impl BufRead) -> Result<usize> {
         let mut lines = Lines { input, line: 0, origin };
         let collection = self.collection_like(name, &lines.header()?)?;

@@ -7,7 +7,7 @@ use crate::store::Kind;
 use crate::store::keys;
 use crate::store::records::{ChunkRecord, ContentHash};
 use crate::text::Document;
-use crate::vector::check_unit;
+use crate::vector::Space;
 use serde::{Deserialize, Serialize};
 
 /// A document, its chunks and their vectors.
@@ -25,11 +25,11 @@ pub(super) struct WholeChunk {
 }
 
 impl Whole {
-    /// Whether it can stand in a collection of these dimensions.
-    pub(super) fn check(&self, dimensions: usize) -> Result<()> {
+    /// Whether it can stand in a collection of such vectors.
+    pub(super) fn check(&self, space: Space) -> Result<()> {
         check_id(&self.document.id)?;
         for chunk in &self.chunks {
-            check_unit(&chunk.vector, dimensions)?;
+            space.check(&chunk.vector)?;
             if self.document.text.get(chunk.record.bytes()).is_none() {
                 return Err(Error::parameter(
                     "document",
@@ -91,10 +91,10 @@ impl Inner {
 
     /// Commits whole documents, replacing those with the same ids.
     pub(super) fn put_whole(&self, documents: Vec<Whole>) -> Result<()> {
-        let dimensions = self.record().dimensions as usize;
+        let space = self.record().space();
         let mut pending = Vec::with_capacity(documents.len());
         for whole in documents {
-            whole.check(dimensions)?;
+            whole.check(space)?;
             let Whole { document, hash, chunks } = whole;
             let chunks = chunks.into_iter().map(|c| (c.record, c.vector)).collect();
             pending.push(Pending::whole(document, hash, chunks));

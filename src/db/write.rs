@@ -12,7 +12,6 @@ use crate::store::{Batch, Kind, content_hash, keys};
 use crate::text::chunk::{ChunkOptions, chunk};
 use crate::text::tokenizer::Words;
 use crate::text::{Document, LineIndex};
-use crate::vector::normalise;
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -137,8 +136,8 @@ impl Collection {
         }
         let chunks = match &document.vector {
             Some(vector) => {
-                let unit = normalise(vector, record.dimensions as usize)?;
-                vec![whole_document(&document, unit)]
+                let admitted = record.metric.admit(vector, record.dimensions as usize)?;
+                vec![whole_document(&document, admitted)]
             }
             None => self.cut(&document, &record)?,
         };
@@ -220,7 +219,8 @@ impl Collection {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let embeddings = handle.get()?.encode(&texts, InputKind::Document)?;
             for (hash, embedding) in hashes.into_iter().zip(embeddings) {
-                known.insert(hash, Some(normalise(&embedding.vector, record.dimensions as usize)?));
+                let dimensions = record.dimensions as usize;
+                known.insert(hash, Some(record.metric.admit(&embedding.vector, dimensions)?));
             }
         }
         for chunk in pending.iter_mut().flat_map(|item| &mut item.chunks) {

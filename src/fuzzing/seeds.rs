@@ -1,5 +1,6 @@
 //! Inputs to begin with: of every decoder, some that it reads.
 
+use crate::vector::Metric;
 use crate::{db, index, model, store};
 
 pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
@@ -14,8 +15,12 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
         ]
         .concat(),
         "segment" => {
-            let files = index::fuzzing::seeds::segments();
-            [behind(0, files.clone()), behind(1, files)].concat()
+            // New ones last, so that the files that are there keep their names.
+            let metrics = (0u8..).zip(Metric::ALL).map(|(nth, metric)| {
+                let files = index::fuzzing::seeds::segments(metric);
+                [behind(2 * nth, files.clone()), behind(2 * nth + 1, files)].concat()
+            });
+            metrics.flatten().collect()
         }
         "filter" => FILTERS.map(|text| text.as_bytes().to_vec()).to_vec(),
         "jsonl" => [

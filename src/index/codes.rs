@@ -93,6 +93,17 @@ impl Codes {
         }
     }
 
+    /// The largest squared length.
+    pub(super) fn largest(&self) -> f32 {
+        self.factors.iter().fold(0.0, |largest, [_, square]| square.max(largest))
+    }
+
+    /// The one more coordinate of each row, with which all are as long as the longest.
+    pub(super) fn lifts(&self) -> Vec<f32> {
+        let largest = self.largest();
+        self.factors.iter().map(|[_, square]| (largest - square).max(0.0).sqrt()).collect()
+    }
+
     /// Every point by row.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Code<'_>)> {
         (0..).zip(&self.ids).map(|(row, id)| (*id, self.get(row)))

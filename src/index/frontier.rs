@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 
 /// Distances whose sign, exponent and upper seven bits agree are counted together.
 const SHIFT: u32 = 16;
-const SLOTS: usize = 1024;
+const SLOTS: usize = 2048;
 /// Slots for what is farther than the place where the walk begins.
 const BEYOND: u32 = 64;
 
@@ -74,7 +74,7 @@ impl Frontier {
         self.open.clear();
         self.counts.fill(0);
         let beginning = distance.max(f32::MIN_POSITIVE).to_bits() >> SHIFT;
-        #[expect(clippy::cast_possible_truncation, reason = "1024")]
+        #[expect(clippy::cast_possible_truncation, reason = "2048")]
         let below = SLOTS as u32 - BEYOND;
         self.first = beginning.saturating_sub(below);
         self.last = SLOTS - 1;
@@ -88,7 +88,7 @@ impl Frontier {
         if self.last == SLOTS - 1 {
             return f32::INFINITY;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "below 1024")]
+        #[expect(clippy::cast_possible_truncation, reason = "below 2048")]
         let slot = self.last as u32;
         f32::from_bits((self.first + slot + 1) << SHIFT)
     }

@@ -4,7 +4,7 @@ use super::exact::Best;
 use super::sealed::{self, Prepared, Sealed};
 use super::state::{State, sum_of};
 use super::{Bitmap, Effort, Neighbour, Stamp};
-use crate::vector::Rotation;
+use crate::vector::{Metric, Rotation, Space};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub(crate) fn segment_list(text: &str, add_sum: bool) {
 
 /// A sealed segment: opened, and then searched in every way. The one place that changes with the
 /// format of segments, together with its seeds.
-pub(crate) fn segment(file: &[u8], make_sum_right: bool) {
+pub(crate) fn segment(file: &[u8], metric: Metric, make_sum_right: bool) {
     let mut file = file.to_vec();
     if make_sum_right {
         sealed::make_sums_right(&mut file);
@@ -44,7 +44,8 @@ pub(crate) fn segment(file: &[u8], make_sum_right: bool) {
     if on_disk.write_all(&file).is_err() {
         return;
     }
-    let Ok(sealed) = Sealed::open(on_disk.path(), DIMENSIONS, STAMP) else { return };
+    let space = Space { dimensions: DIMENSIONS, metric };
+    let Ok(sealed) = Sealed::open(on_disk.path(), space, STAMP) else { return };
     let query = Prepared::new(&[0.5, -0.5, 0.5, -0.5], &Rotation::new(DIMENSIONS));
     let dead: Bitmap = sealed.ids().iter().copied().filter(|id| id % 3 == 0).collect();
     let allowed: Bitmap = sealed.ids().iter().copied().filter(|id| id % 2 == 0).collect();

@@ -8,12 +8,15 @@
 //! in which threads get there, so the graph does not depend on their number (ParlayANN, Manohar
 //! 2024). Slots that the rule leaves free are filled with the nearest that it left out: a block of
 //! estimates costs the same, full or not (SymphonyQG, 2025).
+//!
+//! For largest products, rows get one more coordinate that stands them on a sphere, where what is near
+//! has a large product (`vector::fastscan`).
 
 use super::codes::Codes;
 use super::frontier::{Frontier, Seen};
 use crate::vector::fastscan::DEGREE;
-use crate::vector::prefetch;
 use crate::vector::sketch::{SketchQuery, Sketches};
+use crate::vector::{Metric, prefetch};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,11 +41,12 @@ impl Graph {
     /// where `stop` becomes true before it is done.
     pub(super) fn build(
         codes: &Codes,
+        metric: Metric,
         ef: usize,
         threads: usize,
         stop: &AtomicBool,
     ) -> Option<Self> {
-        let mut draft = Draft::new(codes);
+        let mut draft = Draft::new(codes, metric);
         let order = order(codes.len(), draft.entry);
         let mut done = 1;
         while done < order.len() {
@@ -87,6 +91,8 @@ fn order(rows: usize, first: u32) -> Vec<u32> {
 struct Draft<'a> {
     codes: &'a Codes,
     sketches: Sketches,
+    /// Of each row; none where no row has one.
+    lifts: Vec<f32>,
     entry: u32,
     links: Vec<u32>,
     counts: Vec<u8>,
@@ -104,19 +110,37 @@ struct Scratch {
 }
 
 impl<'a> Draft<'a> {
-    fn new(codes: &'a Codes) -> Self {
+    fn new(codes: &'a Codes, metric: Metric) -> Self {
         let rows = codes.len();
+        let lifts = if metric == Metric::Dot { codes.lifts() } else { Vec::new() };
         let mut sketches = Sketches::new(codes.padded());
+        let mut lift = lifts.iter().copied();
         for (_, code) in codes.iter() {
-            sketches.push(code.first, code.scale, code.square);
+            sketches.push(code.first, code.scale, code.square, lift.next().unwrap_or(0.0));
         }
         Self {
             codes,
             sketches,
-            entry: middle(codes),
+            entry: middle(codes, &lifts),
+            lifts,
             links: vec![NONE; rows * SLACK],
             counts: vec![0; rows],
         }
+    }
+
+    fn lift(&self, row: u32) -> f32 {
+        self.lifts.get(row as usize).copied().unwrap_or(0.0)
+    }
+
+    /// Squared distance of two rows.
+    #[inline]
+    fn distance(&self, a: u32, b: u32) -> f32 {
+        let distance = self.codes.distance(a, b);
+        if self.lifts.is_empty() {
+            return distance;
+        }
+        let lift = self.lift(a) - self.lift(b);
+        distance + lift * lift
     }
 
     fn of(&self, row: u32) -> &[u32] {
@@ -166,10 +190,10 @@ impl<'a> Draft<'a> {
     fn search(&self, row: u32, ef: usize, scratch: &mut Scratch) {
         let Scratch { seen, frontier, query, fresh, met, .. } = scratch;
         let code = self.codes.get(row);
-        query.set(code.first, code.scale, code.square);
+        query.set(code.first, code.scale, code.square, self.lift(row));
         seen.clear(self.codes.len());
         met.clear();
-        let distance = self.codes.distance(row, self.entry);
+        let distance = self.distance(row, self.entry);
         frontier.clear(distance, ef);
         seen.insert(self.entry);
         frontier.offer(self.entry, distance, true);
@@ -196,7 +220,7 @@ impl<'a> Draft<'a> {
                 may_be_near
             });
             for r in &*fresh {
-                let distance = self.codes.distance(row, *r);
+                let distance = self.distance(row, *r);
                 if distance < frontier.bound() {
                     frontier.offer(*r, distance, true);
                     met.push((distance, *r));
@@ -211,7 +235,7 @@ impl<'a> Draft<'a> {
     /// Prunes all of `neighbours`.
     fn prune_all(&self, row: u32, neighbours: &[u32], scratch: &mut Scratch) -> Vec<u32> {
         scratch.met.clear();
-        scratch.met.extend(neighbours.iter().map(|n| (self.codes.distance(row, *n), *n)));
+        scratch.met.extend(neighbours.iter().map(|n| (self.distance(row, *n), *n)));
         scratch.met.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         scratch.met.dedup_by_key(|(_, n)| *n);
         self.prune(scratch)
@@ -226,7 +250,7 @@ impl<'a> Draft<'a> {
             if chosen.len() == DEGREE {
                 break;
             }
-            if chosen.iter().all(|other| self.codes.distance(*other, candidate) > distance) {
+            if chosen.iter().all(|other| self.distance(*other, candidate) > distance) {
                 chosen.push(candidate);
             } else {
                 scratch.left_out.push(candidate);
@@ -259,7 +283,7 @@ impl<'a> Draft<'a> {
 }
 
 /// The row nearest to the mean of all.
-fn middle(codes: &Codes) -> u32 {
+fn middle(codes: &Codes, lifts: &[f32]) -> u32 {
     let mut mean = vec![0f64; codes.padded()];
     #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
     let rows = 0..codes.len() as u32;
@@ -269,11 +293,14 @@ fn middle(codes: &Codes) -> u32 {
             *mean += f64::from(code.scale) * f64::from(*element);
         }
     }
+    let lift = |row: u32| lifts.get(row as usize).map_or(0.0, |lift| f64::from(*lift));
+    let mean_lift: f64 = lifts.iter().map(|lift| f64::from(*lift)).sum();
     let nearest = |row: &u32| {
         let code = codes.get(*row);
         let product: f64 = mean.iter().zip(code.first).map(|(m, e)| m * f64::from(*e)).sum();
-        let product = f64::from(code.scale) * product / codes.len() as f64;
-        f64::from(code.square) - 2.0 * product
+        let product = f64::from(code.scale) * product + mean_lift * lift(*row);
+        let product = product / codes.len() as f64;
+        f64::from(code.square) + lift(*row).powi(2) - 2.0 * product
     };
     rows.min_by(|a, b| nearest(a).total_cmp(&nearest(b))).unwrap_or(0)
 }
@@ -339,19 +366,21 @@ mod tests {
         codes
     }
 
-    fn build(codes: &Codes, ef: usize, threads: usize) -> Graph {
-        Graph::build(codes, ef, threads, &AtomicBool::new(false)).unwrap()
+    fn build(codes: &Codes, metric: Metric, ef: usize, threads: usize) -> Graph {
+        Graph::build(codes, metric, ef, threads, &AtomicBool::new(false)).unwrap()
     }
 
     #[test]
     fn the_same_for_any_number_of_threads() {
         let codes = codes(3000, 24, 3000);
-        let one = build(&codes, 50, 1);
-        for threads in [2, 3, 7] {
-            let graph = build(&codes, 50, threads);
-            assert_eq!((graph.entry, &graph.links), (one.entry, &one.links));
+        for metric in [Metric::Cosine, Metric::Dot] {
+            let one = build(&codes, metric, 50, 1);
+            for threads in [2, 3, 7] {
+                let graph = build(&codes, metric, 50, threads);
+                assert_eq!((graph.entry, &graph.links), (one.entry, &one.links));
+            }
+            assert!(one.unreached.len() < 3);
         }
-        assert!(one.unreached.len() < 3);
     }
 
     /// No row is its own neighbour, none twice, all are rows.
@@ -359,7 +388,7 @@ mod tests {
     fn neighbours_are_other_rows() {
         for (count, distinct) in [(1, 1), (2, 2), (33, 33), (500, 1), (500, 5), (2000, 2000)] {
             let codes = codes(count, 8, distinct);
-            let graph = build(&codes, 40, 2);
+            let graph = build(&codes, Metric::Cosine, 40, 2);
             for row in 0..count {
                 let mut neighbours = graph.neighbours(row).to_vec();
                 assert!(neighbours.iter().all(|n| *n < count && *n != row), "{count} {distinct}");

@@ -3,11 +3,13 @@
 //!
 //! Each vector is held once, in an append-only arena that searches read without locks. What hnsw_rs
 //! holds as a point's data is only the row in that arena; its distance looks the vectors up. A small
-//! segment has no graph: comparing with all of it is as fast.
+//! segment has no graph: comparing with all of it is as fast. Nor has one for largest products, which
+//! are no distances that a graph of hnsw_rs could go by; a segment that large is sealed by the commit
+//! that made it.
 
 use super::exact::Best;
 use super::{Bitmap, IndexParams, Neighbour};
-use crate::vector::distance;
+use crate::vector::Metric;
 use hnsw_rs::prelude::{Distance, FilterT, Hnsw};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -30,11 +32,14 @@ thread_local! {
 type Arena = boxcar::Vec<(u32, Box<[f32]>)>;
 type Graph = Hnsw<'static, u32, RowDistance>;
 
-struct RowDistance(Arc<Arena>);
+struct RowDistance {
+    arena: Arc<Arena>,
+    metric: Metric,
+}
 
 impl RowDistance {
     fn vector(&self, row: u32) -> &[f32] {
-        self.0.get(row as usize).map_or(&[], |(_, vector)| vector)
+        self.arena.get(row as usize).map_or(&[], |(_, vector)| vector)
     }
 }
 
@@ -42,9 +47,9 @@ impl Distance<u32> for RowDistance {
     fn eval(&self, a: &[u32], b: &[u32]) -> f32 {
         match (a, b) {
             (&[QUERY], &[row]) | (&[row], &[QUERY]) => {
-                CURRENT.with_borrow(|query| distance(query, self.vector(row)))
+                CURRENT.with_borrow(|query| self.metric.rank(query, self.vector(row)))
             }
-            (&[a], &[b]) => distance(self.vector(a), self.vector(b)),
+            (&[a], &[b]) => self.metric.rank(self.vector(a), self.vector(b)),
             // Never: every point has one row.
             _ => f32::MAX,
         }
@@ -73,15 +78,17 @@ impl FilterT for Allowed<'_> {
 /// Points in memory. One thread inserts at a time; any number search.
 pub(super) struct Live {
     params: IndexParams,
+    metric: Metric,
     arena: Arc<Arena>,
     rows: RwLock<HashMap<u32, u32>>,
     graph: OnceLock<Graph>,
 }
 
 impl Live {
-    pub(super) fn new(params: IndexParams) -> Self {
+    pub(super) fn new(params: IndexParams, metric: Metric) -> Self {
         Self {
             params,
+            metric,
             arena: Arc::new(Arena::new()),
             rows: RwLock::default(),
             graph: OnceLock::new(),
@@ -107,7 +114,7 @@ impl Live {
         let count = self.arena.count();
         match self.graph.get() {
             Some(graph) => link(graph, first, count),
-            None if count >= self.params.graph_at => {
+            None if count >= self.params.graph_at && self.metric != Metric::Dot => {
                 // Searches compare with all points until the graph is whole.
                 let graph = self.new_graph(count);
                 link(&graph, 0, count);
@@ -123,7 +130,7 @@ impl Live {
             count.max(super::GRAPH_AT),
             LAYERS,
             self.params.ef_construction,
-            RowDistance(Arc::clone(&self.arena)),
+            RowDistance { arena: Arc::clone(&self.arena), metric: self.metric },
         )
     }
 
@@ -176,14 +183,14 @@ impl Live {
             let picked = allowed.iter().filter(|id| !dead.contains(*id));
             best.extend(picked.filter_map(|id| {
                 let (_, vector) = self.arena.get(*rows.get(&id)? as usize)?;
-                Some(Neighbour { id, distance: distance(query, vector) })
+                Some(Neighbour { id, distance: self.metric.rank(query, vector) })
             }));
             return;
         }
         let filter = Allowed { arena: &self.arena, dead, allowed };
         for (_, (id, vector)) in self.arena.iter() {
             if filter.id(*id) {
-                best.push(Neighbour { id: *id, distance: distance(query, vector) });
+                best.push(Neighbour { id: *id, distance: self.metric.rank(query, vector) });
             }
         }
     }

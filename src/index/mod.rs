@@ -32,7 +32,9 @@ use std::cmp::Ordering;
 /// A set of chunk numbers.
 pub(crate) type Bitmap = roaring::RoaringBitmap;
 
-/// A point and its cosine distance to the query: 0 (same direction) to 2.
+/// A point and how far it is from the query. Within the indexes that is what `Metric::rank` says:
+/// for cosine, 0 (same direction) to 2; for products, with a minus sign; for Euclidean distance, its
+/// square.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Neighbour {
     pub(crate) id: u32,

@@ -12,10 +12,11 @@
 //!     32     4   collection
 //!     36     4   what first-level codes leave out at most, f32
 //!     40     4   what whole codes leave out at most, f32
-//!     44     4   unused, 0
+//!     44     4   metric: 0 cosine, 1 dot, 2 Euclidean
 //!     48    16   database uuid
 //!     64     8   checksum: xxh3-64 of all before the rows, with this field 0
-//!     72    28   unused, 0
+//!     72     4   for metric 1, the largest squared length of a vector, f32; else 0
+//!     76    24   unused, 0
 //!    100    28   recall of walks: u16 in parts of 65535, for 10 neighbours with 32, 64, … 2048
 //!                candidates, then for 100
 //!    128   n·4   chunk number of each row, ascending
@@ -47,7 +48,7 @@ use crate::error::{Error, Result};
 use crate::hash::checksum;
 use crate::vector::code::{CodeError, rest_bytes};
 use crate::vector::fastscan::{self, DEGREE, MAX_ROWS};
-use crate::vector::{MAX_DIMENSIONS, Rotation};
+use crate::vector::{MAX_DIMENSIONS, Metric, Rotation, Space};
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::Read as _;
@@ -75,6 +76,9 @@ pub(super) struct Sealed {
     path: PathBuf,
     map: Mmap,
     shape: Shape,
+    metric: Metric,
+    /// The largest squared length, where the metric is [`Metric::Dot`].
+    largest: f32,
     error: CodeError,
     entry: u32,
     recall: Recall,
@@ -139,8 +143,9 @@ impl Sealed {
     /// Maps a segment file and checks what comes before its rows.
     ///
     /// # Errors
-    /// [`Error::Corrupted`] for anything but a segment of this stamp and these dimensions.
-    pub(super) fn open(path: &Path, dimensions: usize, stamp: Stamp) -> Result<Self> {
+    /// [`Error::Corrupted`] for anything but a segment of this stamp and this space.
+    pub(super) fn open(path: &Path, space: Space, stamp: Stamp) -> Result<Self> {
+        let Space { dimensions, metric } = space;
         let damaged = |detail: &str| Error::corrupted(path.display().to_string(), detail);
         if cfg!(target_endian = "big") {
             return Err(damaged("segments are little-endian and this machine is not"));
@@ -161,15 +166,20 @@ impl Sealed {
         if head[48..64] != stamp.database || number(32) != stamp.collection {
             return Err(damaged("it belongs to another collection"));
         }
+        if number(44) != metric.number() {
+            return Err(damaged("its vectors are compared by another metric"));
+        }
         let (points, unreached) = (number(16) as usize, number(28) as usize);
         let graph = number(20) == DEGREE_FIELD;
         let entry = number(24);
+        let largest = f32::from_le_bytes(field(72));
         if number(12) as usize != dimensions
             || !(1..=MAX_DIMENSIONS).contains(&dimensions)
             || points > MAX_ROWS
             || unreached > points
             || !(graph || number(20) == 0)
             || graph && entry as usize >= points
+            || !(largest.is_finite() && largest >= 0.0)
         {
             return Err(damaged("its header is not one of ours"));
         }
@@ -189,7 +199,8 @@ impl Sealed {
         let recall = head
             .last_chunk()
             .map_or_else(|| Recall::from_bytes(&[0; recall::BYTES]), Recall::from_bytes);
-        let sealed = Self { path: path.to_path_buf(), map, shape, error, entry, recall, checked };
+        let path = path.to_path_buf();
+        let sealed = Self { path, map, shape, metric, largest, error, entry, recall, checked };
         let ascending = sealed.ids().is_sorted_by(|a, b| a < b);
         if !ascending || sealed.unreached().iter().any(|row| *row as usize >= points) {
             return Err(damaged("its numbers are in disorder"));

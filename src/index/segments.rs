@@ -8,7 +8,7 @@ use super::sealed::{Prepared, Sealed};
 use super::state::State;
 use super::{Bitmap, Effort, IndexParams, Neighbour, Stamp};
 use crate::error::{Error, Result};
-use crate::vector::{Rotation, check_unit, distance};
+use crate::vector::{Rotation, Space};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -29,10 +29,10 @@ pub(super) fn scan_is_better(selected: usize, points: usize) -> bool {
     selected <= SCAN_POINTS || (selected as f64) < SCAN_PART * points as f64
 }
 
-/// Finds unit vectors near a query. Searched by any number of threads while one inserts.
+/// Finds vectors near a query. Searched by any number of threads while one inserts.
 pub(crate) struct VectorIndex {
     folder: PathBuf,
-    dimensions: usize,
+    space: Space,
     params: IndexParams,
     rotation: Rotation,
     stamp: Stamp,
@@ -74,16 +74,16 @@ impl VectorIndex {
     /// out, with the reason: the store can refill it.
     pub(crate) fn open(
         folder: &Path,
-        dimensions: usize,
+        space: Space,
         params: IndexParams,
         stamp: Stamp,
     ) -> Result<(Self, Option<String>)> {
         params.validate()?;
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let (loaded, notice) = match load(folder, dimensions, stamp) {
+        let (loaded, notice) = match load(folder, space, stamp) {
             Ok(loaded) => (loaded, None),
             Err(error) => {
-                let nothing = (State::new(stamp, dimensions), Vec::new(), Bitmap::new());
+                let nothing = (State::new(stamp, space.dimensions), Vec::new(), Bitmap::new());
                 let why = if has_older_files(folder) {
                     "its files are of an older version".to_owned()
                 } else {
@@ -95,14 +95,14 @@ impl VectorIndex {
         let (state, sealed, dead) = loaded;
         let index = Self {
             folder: folder.to_path_buf(),
-            dimensions,
+            space,
             params,
-            rotation: Rotation::new(dimensions),
+            rotation: Rotation::new(space.dimensions),
             stamp,
             parts: RwLock::new(Arc::new(Parts {
                 sealed,
                 frozen: Vec::new(),
-                live: Arc::new(Live::new(params)),
+                live: Arc::new(Live::new(params, space.metric)),
                 dead: Arc::new(dead),
             })),
             writer: Mutex::new(state),
@@ -114,11 +114,11 @@ impl VectorIndex {
 
     /// Why the files of the index in `folder` cannot be used, where that is so. None of them is
     /// changed.
-    pub(crate) fn damage(folder: &Path, dimensions: usize, stamp: Stamp) -> Option<String> {
+    pub(crate) fn damage(folder: &Path, space: Space, stamp: Stamp) -> Option<String> {
         if has_older_files(folder) {
             return None;
         }
-        let whole = load(folder, dimensions, stamp)
+        let whole = load(folder, space, stamp)
             .and_then(|(_, sealed, _)| sealed.iter().try_for_each(|sealed| sealed.check()));
         whole.err().map(|error| error.to_string())
     }
@@ -149,16 +149,16 @@ impl VectorIndex {
 
     /// Bytes of their vectors.
     pub(crate) fn unsaved_bytes(&self) -> u64 {
-        (self.unsaved() * self.dimensions * size_of::<f32>()) as u64
+        (self.unsaved() * self.space.dimensions * size_of::<f32>()) as u64
     }
 
     /// Inserts points that are new to the index; they are found when this returns.
     ///
     /// # Errors
-    /// [`Error::Dimensions`]; [`Error::Vector`] for a vector that is not of unit length.
+    /// [`Error::Dimensions`]; [`Error::Vector`] for a vector that its metric does not admit.
     pub(crate) fn insert(&self, items: &[(u32, &[f32])]) -> Result<()> {
         for (_, vector) in items {
-            check_unit(vector, self.dimensions)?;
+            self.space.check(vector)?;
         }
         let _writer = self.writer();
         self.parts().live.insert(items.iter().copied());
@@ -177,8 +177,8 @@ impl VectorIndex {
     }
 
     /// The nearest `top_k` points that are `allowed`, nearest first; fewer only where fewer are
-    /// allowed. Distances of points in files are those of their codes,
-    /// a thousandth off at most.
+    /// allowed. Distances of points in files are those of their codes, about a thousandth of both
+    /// lengths off at most.
     ///
     /// # Errors
     /// [`Error::Dimensions`]; [`Error::Corrupted`] where a part of a file that is needed is damaged:
@@ -232,7 +232,8 @@ impl VectorIndex {
             for sealed in &parts.sealed {
                 for id in sealed.search_exact(&prepared, top_k, dead, allowed)? {
                     if let Some(vector) = vector(id)? {
-                        best.push(Neighbour { id, distance: distance(query, &vector) });
+                        let distance = self.space.metric.rank(query, &vector);
+                        best.push(Neighbour { id, distance });
                     }
                 }
             }
@@ -244,10 +245,10 @@ impl VectorIndex {
     }
 
     fn check(&self, query: &[f32]) -> Result<()> {
-        if query.len() == self.dimensions {
+        if query.len() == self.space.dimensions {
             return Ok(());
         }
-        Err(Error::Dimensions { expected: self.dimensions, found: query.len() })
+        Err(Error::Dimensions { expected: self.space.dimensions, found: query.len() })
     }
 
     /// Files that the state does not name: of a crash, or merged away.
@@ -287,16 +288,16 @@ fn has_older_files(folder: &Path) -> bool {
 /// The segments of an index and the points in them that are gone.
 type Loaded = (State, Vec<Arc<Sealed>>, Bitmap);
 
-fn load(folder: &Path, dimensions: usize, stamp: Stamp) -> Result<Loaded> {
-    let Some(state) = State::read(folder, stamp, dimensions)? else {
-        return Ok((State::new(stamp, dimensions), Vec::new(), Bitmap::new()));
+fn load(folder: &Path, space: Space, stamp: Stamp) -> Result<Loaded> {
+    let Some(state) = State::read(folder, stamp, space.dimensions)? else {
+        return Ok((State::new(stamp, space.dimensions), Vec::new(), Bitmap::new()));
     };
     let mut sealed = Vec::with_capacity(state.segments.len().min(1024));
     for name in &state.segments {
         if name.contains(['/', '\\']) {
             return Err(Error::corrupted(name.clone(), "it is no file name"));
         }
-        sealed.push(Arc::new(Sealed::open(&folder.join(name), dimensions, stamp)?));
+        sealed.push(Arc::new(Sealed::open(&folder.join(name), space, stamp)?));
     }
     let dead = state.dead(sealed.iter().map(|s| s.len()).sum()).ok_or_else(|| {
         Error::corrupted(folder.display().to_string(), "more points are gone than there were")

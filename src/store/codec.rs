@@ -3,7 +3,7 @@
 //! ```text
 //! offset  size  field
 //!      0     2  magic "VR"
-//!      2     1  format version, 1
+//!      2     1  format version of the kind
 //!      3     1  kind of record
 //!      4     4  payload length, u32 little-endian
 //!      8     8  checksum: xxh3-64 over key, bytes 0..8 of the frame, payload; little-endian
@@ -12,13 +12,16 @@
 //! The key is part of the checksum, so that a frame that turns up under another key is noticed too.
 //! The payload is bincode 2 (`standard` configuration, with a size limit and no trailing bytes) or,
 //! for texts and vectors, the bytes themselves.
+//!
+//! Each kind has a version of its own, so that a new field in one of them leaves the rest of a database
+//! as it is, and readable by an older program. What is written is of the newest version; an older one
+//! is read for ever ([`Record`]).
 
 use crate::error::{Error, Result};
 use crate::hash;
 use serde::{Serialize, de::DeserializeOwned};
 
 const MAGIC: [u8; 2] = *b"VR";
-const VERSION: u8 = 1;
 const HEADER: usize = 16;
 
 /// No structured record may be larger.
@@ -40,13 +43,40 @@ pub(crate) enum Kind {
     Ledger = 9,
 }
 
+impl Kind {
+    /// The newest format version of its frames, which is the one that is written.
+    pub(super) const fn version(self) -> u8 {
+        match self {
+            Self::Collection => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// What is decoded from a frame, of any version that its kind ever had.
+pub(crate) trait Record: DeserializeOwned {
+    /// Decodes the payload of a frame of `version`, which is one of the kind's.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] naming the record.
+    fn from_payload(key: &[u8], version: u8, payload: &[u8]) -> Result<Self> {
+        let _ = version;
+        decode(key, payload)
+    }
+}
+
 /// Wraps `payload` in a frame that belongs to `key`.
 pub(crate) fn seal(key: &[u8], kind: Kind, payload: &[u8]) -> Result<Vec<u8>> {
+    seal_as(key, kind, kind.version(), payload)
+}
+
+/// [`seal`] of an older version.
+pub(super) fn seal_as(key: &[u8], kind: Kind, version: u8, payload: &[u8]) -> Result<Vec<u8>> {
     let length = u32::try_from(payload.len())
         .map_err(|_| Error::parameter("record", "4 GiB and more do not fit one record"))?;
     let mut frame = Vec::with_capacity(HEADER + payload.len());
     frame.extend_from_slice(&MAGIC);
-    frame.extend_from_slice(&[VERSION, kind as u8]);
+    frame.extend_from_slice(&[version, kind as u8]);
     frame.extend_from_slice(&length.to_le_bytes());
     frame.extend_from_slice(&checksum(key, &frame, payload).to_le_bytes());
     frame.extend_from_slice(payload);
@@ -58,6 +88,17 @@ pub(crate) fn seal(key: &[u8], kind: Kind, payload: &[u8]) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Corrupted`] naming the first check that failed; [`Error::NewerFormat`].
 pub(crate) fn open<'a>(key: &[u8], kind: Kind, frame: &'a [u8]) -> Result<&'a [u8]> {
+    open_any(key, kind, frame).map(|(_, payload)| payload)
+}
+
+/// [`open`] of a structured record, decoded as of its version.
+pub(crate) fn open_record<T: Record>(key: &[u8], kind: Kind, frame: &[u8]) -> Result<T> {
+    let (version, payload) = open_any(key, kind, frame)?;
+    T::from_payload(key, version, payload)
+}
+
+/// [`open`], with the version of the frame.
+pub(super) fn open_any<'a>(key: &[u8], kind: Kind, frame: &'a [u8]) -> Result<(u8, &'a [u8])> {
     let damaged = |detail: String| Error::corrupted(format!("record {}", name(key)), detail);
     let Some((header, payload)) = frame.split_first_chunk::<HEADER>() else {
         return Err(damaged(format!("{} bytes are too few for a frame", frame.len())));
@@ -65,11 +106,12 @@ pub(crate) fn open<'a>(key: &[u8], kind: Kind, frame: &'a [u8]) -> Result<&'a [u
     if header[..2] != MAGIC {
         return Err(damaged("it does not begin with the record magic".to_owned()));
     }
-    if header[2] > VERSION {
+    let version = header[2];
+    if version > kind.version() {
         return Err(Error::NewerFormat {
             what: format!("record {}", name(key)),
-            found: header[2].into(),
-            supported: VERSION.into(),
+            found: version.into(),
+            supported: kind.version().into(),
         });
     }
     let [_, _, _, _, l0, l1, l2, l3, sum @ ..] = *header;
@@ -80,13 +122,13 @@ pub(crate) fn open<'a>(key: &[u8], kind: Kind, frame: &'a [u8]) -> Result<&'a [u
     if u64::from_le_bytes(sum) != checksum(key, &header[..8], payload) {
         return Err(damaged("the checksum does not match".to_owned()));
     }
-    if header[2] != VERSION {
-        return Err(damaged(format!("there is no format version {}", header[2])));
+    if version == 0 {
+        return Err(damaged("there is no format version 0".to_owned()));
     }
     if header[3] != kind as u8 {
         return Err(damaged(format!("kind {} where {} was expected", header[3], kind as u8)));
     }
-    Ok(payload)
+    Ok((version, payload))
 }
 
 /// The digest of one record, of which a generation's digest is the sum: key and frame together.
@@ -166,6 +208,21 @@ mod tests {
         assert_eq!(u64::from_le_bytes(frame[8..16].try_into().unwrap()), GOLDEN_CHECKSUM);
     }
     const GOLDEN_CHECKSUM: u64 = 0x5c39_35e0_4ceb_1ea5;
+
+    #[test]
+    fn a_version_that_is_not_known_is_refused() {
+        for kind in [Kind::Chunk, Kind::Collection] {
+            let newest = kind.version();
+            for version in 1..=newest {
+                let frame = seal_as(b"k", kind, version, b"x").unwrap();
+                assert_eq!(open_any(b"k", kind, &frame).unwrap(), (version, &b"x"[..]));
+            }
+            let newer = seal_as(b"k", kind, newest + 1, b"x").unwrap();
+            assert!(matches!(open(b"k", kind, &newer), Err(Error::NewerFormat { .. })));
+            let none = seal_as(b"k", kind, 0, b"x").unwrap();
+            assert!(matches!(open(b"k", kind, &none), Err(Error::Corrupted { .. })));
+        }
+    }
 
     /// Of all that can be encoded, small numbers are what takes the most room once decoded.
     #[test]

@@ -24,6 +24,7 @@ mod verify;
 
 pub(crate) use backup::{backup, restore};
 pub(crate) use codec::Kind;
+use codec::Record;
 pub(crate) use gate::Turn;
 
 use crate::error::{Error, Result};
@@ -421,13 +422,9 @@ impl Store {
     }
 
     /// The structured record under `key`.
-    pub(crate) fn get_record<T: DeserializeOwned>(
-        &self,
-        key: &[u8],
-        kind: Kind,
-    ) -> Result<Option<T>> {
+    pub(crate) fn get_record<T: Record>(&self, key: &[u8], kind: Kind) -> Result<Option<T>> {
         let Some(frame) = self.read(key)? else { return Ok(None) };
-        codec::decode(key, codec::open(key, kind, &frame)?).map(Some)
+        codec::open_record(key, kind, &frame).map(Some)
     }
 
     /// The bytes that [`Batch::put_split`] put under `base`.
@@ -502,14 +499,14 @@ impl Store {
     }
 
     /// [`Store::scan`] of structured records.
-    pub(crate) fn scan_records<'a, T: DeserializeOwned + 'a>(
+    pub(crate) fn scan_records<'a, T: Record + 'a>(
         &'a self,
         prefix: &[u8],
         kind: Kind,
     ) -> impl Iterator<Item = Result<(Vec<u8>, T)>> + use<'a, T> {
-        self.scan(prefix, kind).map(|item| {
-            let (key, payload) = item?;
-            let value = codec::decode(&key, &payload)?;
+        self.read_all(prefix).map(move |item| {
+            let (key, frame) = item?;
+            let value = codec::open_record(&key, kind, &frame)?;
             Ok((key, value))
         })
     }
@@ -677,7 +674,7 @@ impl Store {
 fn read_sums(tree: &Arc<Tree>) -> Result<(Head, Ledger)> {
     let head = match tree.get(keys::HEAD)? {
         None => Head::default(),
-        Some(frame) => codec::decode(keys::HEAD, codec::open(keys::HEAD, Kind::Head, &frame)?)?,
+        Some(frame) => codec::open_record(keys::HEAD, Kind::Head, &frame)?,
     };
     let mut ledger = Ledger::default();
     for item in tree.scan(&[keys::LEDGER]) {

@@ -1,8 +1,11 @@
 //! The structured records, as they are encoded.
 
+use super::codec::{self, Record};
 use super::ledger::Sum;
 use crate::encode::Fingerprint;
+use crate::error::Result;
 use crate::text::{Heading, Metadata, Origin};
+use crate::vector::Metric;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -34,7 +37,10 @@ impl Head {
     }
 }
 
-/// A collection's settings and counters.
+impl Record for Head {}
+
+/// A collection's settings and counters, as of version 2 of its frames. Fields that version 1 did not
+/// have stand last, and are left out in exports that were made before there was one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CollectionRecord {
     pub(crate) number: u32,
@@ -54,6 +60,59 @@ pub(crate) struct CollectionRecord {
     pub(crate) chunks: u64,
     /// The generation that last changed this collection; its indexes carry the same one.
     pub(crate) generation: u64,
+    /// How vectors are compared.
+    #[serde(default)]
+    pub(crate) metric: Metric,
+}
+
+impl Record for CollectionRecord {
+    fn from_payload(key: &[u8], version: u8, payload: &[u8]) -> Result<Self> {
+        match version {
+            1 => codec::decode::<CollectionRecord1>(key, payload).map(Self::from),
+            _ => codec::decode(key, payload),
+        }
+    }
+}
+
+/// The same as of version 1.
+#[derive(Deserialize)]
+struct CollectionRecord1 {
+    number: u32,
+    name: String,
+    dimensions: u32,
+    fingerprint: Option<Fingerprint>,
+    max_tokens: u32,
+    overlap_tokens: u32,
+    m: u32,
+    ef_construction: u32,
+    language: String,
+    next_document: u32,
+    next_chunk: u32,
+    documents: u64,
+    chunks: u64,
+    generation: u64,
+}
+
+impl From<CollectionRecord1> for CollectionRecord {
+    fn from(old: CollectionRecord1) -> Self {
+        Self {
+            number: old.number,
+            name: old.name,
+            dimensions: old.dimensions,
+            fingerprint: old.fingerprint,
+            max_tokens: old.max_tokens,
+            overlap_tokens: old.overlap_tokens,
+            m: old.m,
+            ef_construction: old.ef_construction,
+            language: old.language,
+            next_document: old.next_document,
+            next_chunk: old.next_chunk,
+            documents: old.documents,
+            chunks: old.chunks,
+            generation: old.generation,
+            metric: Metric::Cosine,
+        }
+    }
 }
 
 /// A document without its text.
@@ -72,6 +131,8 @@ pub(crate) struct DocumentRecord {
     pub(crate) generation: u64,
 }
 
+impl Record for DocumentRecord {}
+
 /// A chunk: where it stands in its document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChunkRecord {
@@ -86,4 +147,61 @@ pub(crate) struct ChunkRecord {
     /// Of the text that was embedded.
     pub(crate) hash: ContentHash,
     pub(crate) tokens: u32,
+}
+
+impl Record for ChunkRecord {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Kind;
+
+    /// The payload of version 1, by `docs/format.md`, and its 14 fields: numbers below 251 are a byte,
+    /// others 251 and two bytes, an option and a string begin with their form and length.
+    #[test]
+    fn a_collection_of_version_1_is_read() {
+        let payload = [
+            &[3, 3][..],
+            b"old",
+            &[251, 0, 3, 0, 200, 0, 16, 200, 7],
+            b"english",
+            &[9, 250, 8, 251, 0, 1, 12],
+        ]
+        .concat();
+        let key = super::super::keys::collection("old");
+        let frame = codec::seal_as(&key, Kind::Collection, 1, &payload).unwrap();
+        let record: CollectionRecord = codec::open_record(&key, Kind::Collection, &frame).unwrap();
+        let expected = CollectionRecord {
+            number: 3,
+            name: "old".to_owned(),
+            dimensions: 768,
+            fingerprint: None,
+            max_tokens: 200,
+            overlap_tokens: 0,
+            m: 16,
+            ef_construction: 200,
+            language: "english".to_owned(),
+            next_document: 9,
+            next_chunk: 250,
+            documents: 8,
+            chunks: 256,
+            generation: 12,
+            metric: Metric::Cosine,
+        };
+        assert_eq!(record, expected);
+        // It is written as of version 2: the same and the new field.
+        let payload = [&payload[..], &[0]].concat();
+        assert_eq!(codec::encode(&expected).unwrap(), payload);
+        let frame = codec::seal(&key, Kind::Collection, &payload).unwrap();
+        assert_eq!(frame[2], 2);
+        let record: CollectionRecord = codec::open_record(&key, Kind::Collection, &frame).unwrap();
+        assert_eq!(record, expected);
+        // A version says what its payload is, to the byte.
+        for (version, payload) in [(1, &payload[..]), (2, &payload[..payload.len() - 1])] {
+            let frame = codec::seal_as(&key, Kind::Collection, version, payload).unwrap();
+            assert!(
+                codec::open_record::<CollectionRecord>(&key, Kind::Collection, &frame).is_err()
+            );
+        }
+    }
 }

@@ -36,7 +36,7 @@ pub(super) fn check(key: &[u8], frame: &[u8]) -> Result<()> {
     match key.first() {
         Some(b'H') => open(Kind::Head).map(drop),
         Some(&keys::COLLECTION) => {
-            codec::decode::<CollectionRecord>(key, open(Kind::Collection)?).map(drop)
+            codec::open_record::<CollectionRecord>(key, Kind::Collection, frame).map(drop)
         }
         // A split record can only be decoded as a whole; its first part alone, where it is all.
         Some(&keys::DOCUMENT) => match open(Kind::Document)?.split_first_chunk::<2>() {
@@ -46,7 +46,7 @@ pub(super) fn check(key: &[u8], frame: &[u8]) -> Result<()> {
         },
         Some(&keys::TEXT) => open(Kind::Text).map(drop),
         Some(&keys::NAME) => open(Kind::Name).map(drop),
-        Some(&keys::CHUNK) => codec::decode::<ChunkRecord>(key, open(Kind::Chunk)?).map(drop),
+        Some(&keys::CHUNK) => codec::open_record::<ChunkRecord>(key, Kind::Chunk, frame).map(drop),
         Some(&keys::VECTOR) => open(Kind::Vector).map(drop),
         Some(&keys::HASH) => open(Kind::Hash).map(drop),
         Some(&keys::LEDGER) => open(Kind::Ledger).map(drop),

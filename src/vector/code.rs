@@ -10,7 +10,8 @@ use super::kernel::{dot, dot_i8};
 pub(crate) const REST_BITS: usize = 3;
 const STEPS: f32 = 8.0;
 
-/// What is left out of a code, as lengths: a product with a unit vector is off by no more.
+/// What is left out of a code, as lengths: a product with a vector of length l is off by no more than l
+/// times as much.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct CodeError {
     /// With the first level alone.
@@ -23,6 +24,16 @@ impl CodeError {
     /// What codes of two kinds leave out together.
     pub(crate) fn max(self, other: Self) -> Self {
         Self { first: self.first.max(other.first), both: self.both.max(other.both) }
+    }
+
+    /// What a code of this scale leaves out, where any of its kind leaves out no more than `self`. A
+    /// short vector has a small scale, and its steps leave out little.
+    #[inline]
+    pub(crate) fn at_scale(self, scale: f32, padded: usize) -> Self {
+        // Half a step of each level; rounding to the second may be in the way of the first.
+        let step = scale * (padded as f32).sqrt() * 1.001;
+        let half = 0.5 / STEPS;
+        Self { first: self.first.min((0.5 + half) * step), both: self.both.min(half * step) }
     }
 }
 
@@ -121,6 +132,7 @@ pub(crate) struct QueryCode {
     /// Squared length.
     square: f32,
     error: f32,
+    rest_error: f32,
 }
 
 /// Steps of the second level in one of the first.
@@ -134,7 +146,7 @@ impl QueryCode {
         let inverse = 1.0 / scale;
         let mut first = Vec::with_capacity(rotated.len());
         let mut second = Vec::with_capacity(rotated.len());
-        let (mut sum, mut off) = (0, 0f32);
+        let (mut sum, mut off, mut rest_off) = (0, 0f32, 0f32);
         for x in rotated {
             let steps = x * inverse;
             // Rounds as well as `round`, in one instruction; a NaN becomes 0.
@@ -142,40 +154,59 @@ impl QueryCode {
             let whole = (steps + if steps < 0.0 { -0.5 } else { 0.5 }) as i8;
             let left = steps - f32::from(whole);
             #[expect(clippy::cast_possible_truncation, reason = "at most 127")]
-            second.push((left * FINE) as i8);
+            let fine = (left * FINE) as i8;
+            second.push(fine);
             first.push(whole);
             sum += i32::from(whole);
             off += left * left;
+            let rest = left - f32::from(fine) * (1.0 / FINE);
+            rest_off += rest * rest;
         }
-        let error = off.sqrt() * scale * 1.001;
-        Self { first, second, scale, sum: sum as f32, square: dot(rotated, rotated), error }
+        let [error, rest_error] = [off, rest_off].map(|off| off.sqrt() * scale * 1.001);
+        let square = dot(rotated, rotated);
+        Self { first, second, scale, sum: sum as f32, square, error, rest_error }
     }
 
-    /// How far the first level is from the query.
-    pub(crate) fn error(&self) -> f32 {
-        self.error
-    }
-
-    /// Squared Euclidean distance to a vector of squared length `square`, by the first levels.
+    /// Its squared length.
     #[inline]
-    pub(crate) fn roughly(&self, scale: f32, square: f32, first: &[i8]) -> f32 {
-        self.square + square - 2.0 * self.scale * scale * dot_i8(&self.first, first)
+    pub(crate) fn square(&self) -> f32 {
+        self.square
     }
 
-    /// The same by both levels of both, but for what is smaller than a hundredth of
-    /// [`QueryCode::error`]; `scratch` is as long as a vector.
+    /// The product with a vector by the first levels of both.
+    #[inline]
+    pub(crate) fn roughly(&self, scale: f32, first: &[i8]) -> f32 {
+        self.scale * scale * dot_i8(&self.first, first)
+    }
+
+    /// The same by both levels of both, but for the product of the second levels; `scratch` is as
+    /// long as a vector.
     pub(crate) fn closely(
         &self,
         scale: f32,
-        square: f32,
         (first, rest): (&[i8], &[u8]),
         scratch: &mut [i8],
     ) -> f32 {
         spread_rest(rest, scratch);
         let whole = dot_i8(&self.first, first) + dot_i8(&self.second, first) / FINE;
         let left = dot_i8(&self.first, scratch) - 4.0 * self.sum;
-        let product = self.scale * scale * (whole + left / STEPS);
-        self.square + square - 2.0 * product
+        self.scale * scale * (whole + left / STEPS)
+    }
+
+    /// How far [`QueryCode::roughly`] may be off for a vector of this length.
+    ///
+    /// With q = q₁ + ε and x = x₁ + δ: q·x − q₁·x₁ = q·δ + ε·x₁.
+    pub(crate) fn rough_error(&self, code: CodeError, length: f32) -> f32 {
+        self.square.sqrt() * code.first + self.error * (length + code.first)
+    }
+
+    /// The same for [`QueryCode::closely`].
+    ///
+    /// With q = q₁ + q₂ + ε, and x less both levels η: q·x − q₁·(x − η) − q₂·x₁ = q₁·η + q₂·δ + ε·x.
+    pub(crate) fn close_error(&self, code: CodeError, length: f32) -> f32 {
+        (self.square.sqrt() + self.error) * code.both
+            + (self.error + self.rest_error) * code.first
+            + self.rest_error * length
     }
 }
 
@@ -185,8 +216,15 @@ mod tests {
     use crate::vector::{Rotation, normalise};
     use proptest::prelude::*;
 
-    fn unit(v: &[f32]) -> Vec<f32> {
-        Rotation::new(v.len()).apply(&normalise(v, v.len()).unwrap())
+    /// Rotated, and of this length.
+    fn rotated(v: &[f32], length: f32) -> Vec<f32> {
+        let unit = normalise(v, v.len()).unwrap();
+        let long: Vec<f32> = unit.into_iter().map(|x| x * length).collect();
+        Rotation::new(v.len()).apply(&long)
+    }
+
+    fn product(a: &[f32], b: &[f32]) -> f64 {
+        a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
     }
 
     proptest! {
@@ -194,28 +232,34 @@ mod tests {
         #[test]
         fn what_is_left_out_is_bounded(
             pairs in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 2..500),
+            lengths in (-14f32..14.0, -14f32..14.0),
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
             prop_assume!(a.iter().any(|x| *x != 0.0) && b.iter().any(|x| *x != 0.0));
-            let (a, b) = (unit(&a), unit(&b));
+            let (length_a, length_b) = (10f32.powf(lengths.0), 10f32.powf(lengths.1));
+            let (a, b) = (rotated(&a, length_a), rotated(&b, length_b));
             let mut first = vec![0; a.len()];
             let mut rest = vec![0; rest_bytes(a.len())];
             let (scale, error) = encode(&a, &mut first, &mut rest);
-            let mut back = vec![0.0; a.len()];
-            decode(scale, &first, &rest, &mut back);
-            let off = a.iter().zip(&back).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>().sqrt();
-            prop_assert!(off <= f64::from(error.both) + 1e-6, "{off} {error:?}");
-            prop_assert!(error.both <= error.first + 1e-6);
-            let right = dot(&a, &a) + dot(&b, &b) - 2.0 * dot(&a, &b);
-            let query = QueryCode::new(&b);
-            let square = dot(&a, &a);
-            let mut scratch = vec![0; a.len()];
-            let close = query.closely(scale, square, (&first, &rest), &mut scratch);
-            let bound = 2.0 * (error.both + query.error() * (error.first + 0.01));
-            prop_assert!((close - right).abs() <= bound + 1e-5, "{close} {right} {bound}");
-            let rough = query.roughly(scale, square, &first);
-            let bound = 2.0 * (error.first + 1.01 * query.error());
-            prop_assert!((rough - right).abs() <= bound + 1e-5, "{rough} {right} {bound}");
+            // As where a vector is the longest of its segment, and where another is.
+            for error in [error, CodeError { first: 1e14, both: 1e14 }] {
+                let error = error.at_scale(scale, a.len());
+                let mut back = vec![0.0; a.len()];
+                decode(scale, &first, &rest, &mut back);
+                let off = a.iter().zip(&back).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
+                prop_assert!(off.sqrt() <= f64::from(error.both) * (1.0 + 1e-6), "{off} {error:?}");
+                prop_assert!(error.both <= error.first * 1.000_001);
+                let right = product(&a, &b);
+                let query = QueryCode::new(&b);
+                let mut scratch = vec![0; a.len()];
+                let rounding = 1e-6 * f64::from(length_a * length_b);
+                let close = f64::from(query.closely(scale, (&first, &rest), &mut scratch));
+                let bound = f64::from(query.close_error(error, length_a));
+                prop_assert!((close - right).abs() <= bound + rounding, "{close} {right} {bound}");
+                let rough = f64::from(query.roughly(scale, &first));
+                let bound = f64::from(query.rough_error(error, length_a));
+                prop_assert!((rough - right).abs() <= bound + rounding, "{rough} {right} {bound}");
+            }
         }
     }
 

@@ -11,6 +11,17 @@
 //! where |r|₁ is the sum of absolute values. What depends on u and v alone is stored as `add` and
 //! `mul`; ⟨o, q⟩ is looked up, four signs at a time, in a table of the query (André 2015).
 //!
+//! Largest products are found as nearest neighbours on a sphere: with one more coordinate, h_x with
+//! |x|² + h_x² = M², every row has length M, and |q − x|² = |q|² + M² − 2⟨q, x⟩ for a query whose own
+//! is 0 (Bachrach 2014; Neyshabur and Srebro 2015). Of that only ⟨q, r⟩ differs between u and v:
+//!
+//! ```text
+//! |q' − v'|² ≈ |q' − u'|² − 2⟨u, r⟩ − 2·(|r|²/|r|₁)·⟨o, q − u⟩
+//! ```
+//!
+//! so that nothing more is stored, and what is stored is of the size of r: h_v² beside it would take
+//! the few bits that a factor has.
+//!
 //! ```text
 //! size          field of a block, for d padded dimensions
 //! 4·d           signs: for each 4 dimensions 16 bytes; byte j has the signs of neighbour j in its
@@ -24,6 +35,7 @@ mod plain;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use super::Metric;
 use std::sync::LazyLock;
 
 /// Neighbours in a block. One that is missing has the row of the vertex and an infinite `add`.
@@ -75,11 +87,13 @@ pub(crate) fn rows(block: &[u8]) -> impl Iterator<Item = u32> {
     Block::new(block).into_iter().flat_map(|block| (0..DEGREE).map(move |j| block.row(j)))
 }
 
-/// Writes the block of `vertex` and its at most 32 neighbours; `row` is the vertex's own.
+/// Writes the block of `vertex` and its at most 32 neighbours; `row` is the vertex's own. Estimates
+/// are of products on a sphere where `metric` is [`Metric::Dot`], else of squared distances.
 pub(crate) fn write_block<'v>(
     row: u32,
     vertex: &[f32],
     neighbours: impl IntoIterator<Item = (u32, &'v [f32])>,
+    metric: Metric,
     out: &mut [u8],
 ) {
     let (signs, rest) = out.split_at_mut(4 * vertex.len());
@@ -96,12 +110,14 @@ pub(crate) fn write_block<'v>(
         let shift = if j < 16 { 0 } else { 4 };
         // Sums in lanes, so that the compiler can use registers as wide as there are.
         let (mut square, mut sum, mut along) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+        let mut product = [0f32; LANES];
         let mut positive = [0u8; LANES];
         let parts = vertex.as_chunks::<LANES>().0.iter().zip(neighbour.as_chunks::<LANES>().0);
         for ((u, v), bytes) in parts.zip(signs.chunks_exact_mut(4 * LANES)) {
             for i in 0..LANES {
                 let r = v[i] - u[i];
                 square[i] += r * r;
+                product[i] += u[i] * r;
                 sum[i] += r.abs();
                 along[i] += if r > 0.0 { u[i] } else { -u[i] };
                 positive[i] = u8::from(r > 0.0);
@@ -111,9 +127,11 @@ pub(crate) fn write_block<'v>(
                 bytes[j % 16] |= (a | b << 1 | c << 2 | d << 3) << shift;
             }
         }
-        let [square, sum, along] = [square, sum, along].map(|lanes| lanes.iter().sum::<f32>());
+        let [square, sum, along, product] =
+            [square, sum, along, product].map(|lanes| lanes.iter().sum::<f32>());
         let m = if sum > 0.0 { 2.0 * square / sum } else { 0.0 };
-        put(j, to, square + m * along, m);
+        let own = if metric == Metric::Dot { -2.0 * product } else { square };
+        put(j, to, own + m * along, m);
         used = j + 1;
     }
     for j in used..DEGREE {
@@ -172,6 +190,20 @@ impl Table {
         let least = quads.iter().flatten().map(|x| 2.0 * x.min(0.0) - x).sum();
         Self { sums, step, least }
     }
+
+    /// The table of the same query, `times` as long.
+    #[inline]
+    pub(crate) fn scaled(&self, times: f32) -> Lookup<'_> {
+        Lookup { sums: &self.sums, step: self.step * times, least: self.least * times }
+    }
+}
+
+/// A table as kernels read it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookup<'a> {
+    sums: &'a [u8],
+    step: f32,
+    least: f32,
 }
 
 /// Neighbours whose estimate is below a bound.
@@ -195,7 +227,7 @@ impl Found {
     }
 }
 
-type Estimate = fn(&Table, Block<'_>, f32, f32, &mut Found);
+type Estimate = fn(Lookup<'_>, Block<'_>, f32, f32, &mut Found);
 
 static ESTIMATE: LazyLock<Estimate> = LazyLock::new(|| {
     #[cfg(target_arch = "x86_64")]
@@ -208,7 +240,13 @@ static ESTIMATE: LazyLock<Estimate> = LazyLock::new(|| {
 /// Estimates the squared distances of a query to the neighbours in `block`, a whole one, of a vertex
 /// that is at squared `distance`, and puts those below `bound` into `found`.
 #[inline]
-pub(crate) fn estimate(table: &Table, block: &[u8], distance: f32, bound: f32, found: &mut Found) {
+pub(crate) fn estimate(
+    table: Lookup<'_>,
+    block: &[u8],
+    distance: f32,
+    bound: f32,
+    found: &mut Found,
+) {
     found.len = 0;
     if let Some(block) = Block::new(block) {
         ESTIMATE(table, block, distance, bound, found);
@@ -238,43 +276,58 @@ mod tests {
             .collect()
     }
 
-    fn block(points: &[Vec<f32>], neighbours: usize) -> Vec<u8> {
+    fn block(points: &[Vec<f32>], neighbours: usize, metric: Metric) -> Vec<u8> {
         let mut block = vec![0xaa; block_bytes(points[0].len())];
         let others = (1u32..).zip(&points[1..=neighbours]).map(|(row, v)| (row, v.as_slice()));
-        write_block(0, &points[0], others, &mut block);
+        write_block(0, &points[0], others, metric, &mut block);
         block
     }
 
-    /// The formula at the top, in f64, from the vectors themselves.
-    fn by_formula(query: &[f32], vertex: &[f32], neighbour: &[f32]) -> f64 {
+    /// The formulas at the top, in f64, from the vectors themselves; `from_vertex` is what the vertex
+    /// itself is at.
+    fn by_formula(
+        query: &[f32],
+        vertex: &[f32],
+        neighbour: &[f32],
+        from_vertex: f64,
+        metric: Metric,
+    ) -> f64 {
         let sum = |f: &dyn Fn(f64, f64, f64) -> f64| -> f64 {
             let each = query.iter().zip(vertex).zip(neighbour);
             each.map(|((q, u), v)| f(f64::from(*q), f64::from(*u), f64::from(*v))).sum()
         };
-        let from_vertex = sum(&|q, u, _| (q - u).powi(2));
         let square = sum(&|_, u, v| (v - u).powi(2));
         let absolute = sum(&|_, u, v| (v - u).abs());
         let along = sum(&|q, u, v| if v > u { q - u } else { u - q });
-        from_vertex + square - 2.0 * square / absolute * along
+        let product = sum(&|_, u, v| u * (v - u));
+        let own = if metric == Metric::Dot { -2.0 * product } else { square };
+        from_vertex + own - 2.0 * square / absolute * along
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
         #[test]
-        fn every_kernel_gives_the_formula(dimensions in 2usize..1100, seed in any::<u64>(), used in 1usize..=32) {
+        fn every_kernel_gives_the_formula(
+            dimensions in 2usize..1100,
+            seed in any::<u64>(),
+            used in 1usize..=32,
+            metric in proptest::sample::select(Metric::ALL.as_slice()),
+        ) {
             let points = vectors(34, dimensions, seed);
             let query = &points[33];
-            let block = block(&points, used);
+            let block = block(&points, used, metric);
             prop_assert_eq!(rows(&block).take(used).collect::<Vec<_>>(), (1..).take(used).collect::<Vec<u32>>());
             let table = Table::new(query);
+            let table = table.scaled(1.0);
             let distance: f32 = query.iter().zip(&points[0]).map(|(a, b)| (a - b).powi(2)).sum();
             let parts = Block::new(&block).unwrap();
             let mut found = Found::default();
-            plain::estimate(&table, parts, distance, f32::INFINITY, &mut found);
+            plain::estimate(table, parts, distance, f32::INFINITY, &mut found);
             let all: Vec<(u32, f32)> = found.iter().collect();
             prop_assert_eq!(all.len(), used);
             for (row, estimate) in &all {
-                let right = by_formula(query, &points[0], &points[*row as usize]).max(0.0);
+                let neighbour = &points[*row as usize];
+                let right = by_formula(query, &points[0], neighbour, distance.into(), metric).max(0.0);
                 // Steps of the table and of bfloat16.
                 prop_assert!((f64::from(*estimate) - right).abs() < 0.06, "{estimate} {right}");
             }
@@ -282,7 +335,7 @@ mod tests {
             for kernel in x86::all() {
                 for bound in [f32::INFINITY, all[0].1, 0.0] {
                     let mut found = Found::default();
-                    kernel(&table, parts, distance, bound, &mut found);
+                    kernel(table, parts, distance, bound, &mut found);
                     // The same sums; fused multiplications may round once less.
                     let near: Vec<(u32, f32)> = found.iter().collect();
                     for (row, estimate) in &near {
@@ -302,15 +355,18 @@ mod tests {
     /// What the paper promises: the error of an estimate shrinks with the root of the dimensions.
     #[test]
     fn estimates_are_close_to_distances() {
-        for dimensions in [64, 384, 1024] {
+        let metrics = [Metric::Euclidean, Metric::Dot];
+        for (dimensions, metric) in
+            [64, 384, 1024].into_iter().flat_map(|d| metrics.map(|m| (d, m)))
+        {
             let points = vectors(34, dimensions, 5);
-            let block = block(&points, 32);
+            let block = block(&points, 32, metric);
             let mut squares = 0.0;
             for query in &vectors(50, dimensions, 9) {
                 let of = |v: &[f32]| query.iter().zip(v).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
                 let mut found = Found::default();
                 let table = Table::new(query);
-                estimate(&table, &block, of(&points[0]), f32::INFINITY, &mut found);
+                estimate(table.scaled(1.0), &block, of(&points[0]), f32::INFINITY, &mut found);
                 squares +=
                     found.iter().map(|(r, e)| (e - of(&points[r as usize])).powi(2)).sum::<f32>();
             }
@@ -324,14 +380,26 @@ mod tests {
     #[test]
     fn odd_input_gives_odd_answers_but_no_panic() {
         let mut found = Found::default();
-        estimate(&Table::new(&[0.0; 64]), &[], 0.0, f32::INFINITY, &mut found);
+        estimate(Table::new(&[0.0; 64]).scaled(1.0), &[], 0.0, f32::INFINITY, &mut found);
         assert_eq!(found.iter().count(), 0);
         let points = vec![vec![0.5; 64]; 3];
-        let block = block(&points, 2);
-        estimate(&Table::new(&points[0]), &block, 0.0, f32::INFINITY, &mut found);
+        let block = block(&points, 2, Metric::Cosine);
+        estimate(Table::new(&points[0]).scaled(1.0), &block, 0.0, f32::INFINITY, &mut found);
         assert!(found.iter().all(|(_, e)| e.abs() < 1e-3));
         for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            estimate(&Table::new(&[odd; 64]), &block, odd, f32::INFINITY, &mut found);
+            estimate(Table::new(&[odd; 64]).scaled(1.0), &block, odd, f32::INFINITY, &mut found);
         }
+    }
+
+    /// A query twice as long, by its own table and by that of the query.
+    #[test]
+    fn a_table_can_be_of_a_longer_query() {
+        let points = vectors(34, 96, 7);
+        let block = block(&points, 32, Metric::Dot);
+        let long: Vec<f32> = points[33].iter().map(|x| 2.0 * x).collect();
+        let (mut one, mut other) = (Found::default(), Found::default());
+        estimate(Table::new(&points[33]).scaled(2.0), &block, 9.0, f32::INFINITY, &mut one);
+        estimate(Table::new(&long).scaled(1.0), &block, 9.0, f32::INFINITY, &mut other);
+        assert!(one.iter().zip(other.iter()).all(|(a, b)| (a.1 - b.1).abs() < 1e-4));
     }
 }

@@ -19,6 +19,18 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
 }
 
+/// Squared Euclidean distance of two vectors of the same length: the sum of squared differences, so
+/// that vectors that are near each other and far from zero lose nothing.
+#[inline]
+pub(crate) fn squared(a: &[f32], b: &[f32]) -> f32 {
+    debug_assert_eq!(a.len(), b.len());
+    #[expect(clippy::cast_possible_truncation, reason = "an f32 sum, widened by the interface")]
+    match <f32 as SpatialSimilarity>::l2sq(a, b) {
+        Some(sum) => sum as f32,
+        None => a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum(),
+    }
+}
+
 /// Dot product of two vectors of small whole numbers.
 #[inline]
 pub(crate) fn dot_i8(a: &[i8], b: &[i8]) -> f32 {
@@ -59,6 +71,15 @@ mod tests {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
             let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
             prop_assert!((f64::from(dot(&a, &b)) - exact).abs() < 1e-5 * a.len() as f64);
+        }
+
+        #[test]
+        fn squared_agrees_with_f64(pairs in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 1..2000)) {
+            // Far from zero, where a difference of squares would be lost.
+            let (a, b): (Vec<f32>, Vec<f32>) =
+                pairs.into_iter().map(|(x, y)| (1000.0 + x, 1000.0 + y)).unzip();
+            let exact: f64 = a.iter().zip(&b).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum();
+            prop_assert!((f64::from(squared(&a, &b)) - exact).abs() <= 1e-5 * exact);
         }
     }
 }

@@ -1,17 +1,21 @@
-//! Vectors at the door and their kernels: validation, normalisation, dot product.
+//! Vectors at the door and their kernels: validation, normalisation, products and distances.
 //!
-//! Every vector that enters the database passes [`normalise`]; after it, cosine similarity is the
-//! dot product of unit vectors, and no later stage meets a NaN, an infinity or a zero vector (for
-//! which simsimd's `cos` would answer 0, that is: closest).
+//! Every vector that enters the database is admitted by its [`Metric`]. For the default that is
+//! [`normalise`]; after it, cosine similarity is the dot product of unit vectors, and no later stage
+//! meets a zero vector (for which simsimd's `cos` would answer 0, that is: closest). No metric admits
+//! a NaN, an infinity, or a vector so long that a product would overflow.
 
 pub(crate) mod code;
 pub(crate) mod fastscan;
 mod kernel;
+mod metric;
 mod rotation;
 pub(crate) mod sketch;
 
-pub(crate) use kernel::dot_i8;
 pub use kernel::{dot, kernels};
+pub(crate) use kernel::{dot_i8, squared};
+pub use metric::Metric;
+pub(crate) use metric::Space;
 pub(crate) use rotation::Rotation;
 
 use crate::error::{Error, Result};
@@ -25,14 +29,7 @@ pub const MAX_DIMENSIONS: usize = 4096;
 /// [`Error::Dimensions`] where the length differs from `dimensions`; [`Error::Vector`] for a NaN,
 /// an infinity, or a vector whose length is zero.
 pub fn normalise(vector: &[f32], dimensions: usize) -> Result<Vec<f32>> {
-    if vector.len() != dimensions {
-        return Err(Error::Dimensions { expected: dimensions, found: vector.len() });
-    }
-    if let Some(i) = vector.iter().position(|x| !x.is_finite()) {
-        return Err(Error::Vector {
-            reason: format!("element {i} is {}; every element must be finite", vector[i]),
-        });
-    }
+    check_dimensions(vector, dimensions)?;
     // Scaling by the largest magnitude first keeps the sum of squares from overflowing or
     // vanishing, so that any finite non-zero vector has a direction.
     let largest = vector.iter().fold(0f32, |m, x| m.max(x.abs()));
@@ -45,6 +42,19 @@ pub fn normalise(vector: &[f32], dimensions: usize) -> Result<Vec<f32>> {
     let norm = scaled.iter().map(|x| x * x).sum::<f64>().sqrt();
     #[expect(clippy::cast_possible_truncation, reason = "a unit vector's elements fit f32")]
     Ok(scaled.into_iter().map(|x| (x / norm) as f32).collect())
+}
+
+/// Checks that `vector` has `dimensions` elements, all of them finite.
+fn check_dimensions(vector: &[f32], dimensions: usize) -> Result<()> {
+    if vector.len() != dimensions {
+        return Err(Error::Dimensions { expected: dimensions, found: vector.len() });
+    }
+    match vector.iter().position(|x| !x.is_finite()) {
+        Some(i) => Err(Error::Vector {
+            reason: format!("element {i} is {}; every element must be finite", vector[i]),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// How far the squared length of a stored vector may be from 1: rounding of 4,096 elements is far less.

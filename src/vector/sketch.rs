@@ -16,7 +16,10 @@ const PLANES: usize = 4;
 #[repr(align(64))]
 struct Line([u64; LINE]);
 
-/// Sketches of rows: their signs, two factors, and the squared length.
+/// Sketches of rows: their signs, two factors, the squared length, and the lift.
+///
+/// A lift is one more coordinate, which codes do not have: graphs for products stand rows on a sphere
+/// by it. Elsewhere it is 0.
 #[derive(Debug)]
 pub(crate) struct Sketches {
     words: usize,
@@ -34,6 +37,7 @@ pub(crate) struct SketchQuery {
     sum: f32,
     square: f32,
     length: f32,
+    lift: f32,
 }
 
 impl Sketches {
@@ -43,8 +47,9 @@ impl Sketches {
         Self { words, stride: (words + 2).div_ceil(LINE), lines: Vec::new() }
     }
 
-    /// Adds a row: the first level of its code, the scale and the squared length.
-    pub(crate) fn push(&mut self, first: &[i8], scale: f32, square: f32) {
+    /// Adds a row: the first level of its code, the scale, the squared length without the lift, and
+    /// the lift.
+    pub(crate) fn push(&mut self, first: &[i8], scale: f32, square: f32, lift: f32) {
         let start = self.lines.len();
         self.lines.resize(start + self.stride, Line::default());
         let row = &mut self.lines[start..];
@@ -65,7 +70,8 @@ impl Sketches {
         let factors = [(square / absolute).to_bits(), error.to_bits()].map(u64::from);
         row[self.words / LINE].0[self.words % LINE] = factors[0] << 32 | factors[1];
         let last = self.words + 1;
-        row[last / LINE].0[last % LINE] = u64::from(square.to_bits());
+        let [square, lift] = [square, lift].map(|x| u64::from(x.to_bits()));
+        row[last / LINE].0[last % LINE] = lift << 32 | square;
     }
 
     /// The lines of a row.
@@ -93,9 +99,10 @@ impl Sketches {
         #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
         let (factor, error) =
             (f32::from_bits((factors >> 32) as u32), f32::from_bits(factors as u32));
-        #[expect(clippy::cast_possible_truncation, reason = "it was a u32")]
-        let square = f32::from_bits(square as u32);
-        query.square + square - 2.0 * (factor * product + error * query.length)
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+        let (lift, square) = (f32::from_bits((square >> 32) as u32), f32::from_bits(square as u32));
+        let lift = query.lift - lift;
+        query.square + square - 2.0 * (factor * product + error * query.length) + lift * lift
     }
 }
 
@@ -136,8 +143,8 @@ fn count(row: &[Line], planes: &[[u64; PLANES]]) -> (u32, u32) {
 }
 
 impl SketchQuery {
-    /// Takes the first level of a code, its scale and squared length.
-    pub(crate) fn set(&mut self, first: &[i8], scale: f32, square: f32) {
+    /// Takes the first level of a code, its scale, squared length and lift.
+    pub(crate) fn set(&mut self, first: &[i8], scale: f32, square: f32, lift: f32) {
         let mut sum = 0;
         self.planes.clear();
         for elements in first.as_chunks::<WORD>().0 {
@@ -152,7 +159,7 @@ impl SketchQuery {
             self.planes.push(planes);
         }
         (self.scale, self.sum, self.square) = (scale, sum as f32, square);
-        self.length = square.sqrt();
+        (self.length, self.lift) = (square.sqrt(), lift);
     }
 }
 
@@ -180,11 +187,11 @@ mod tests {
                 let v = rotation.apply(&normalise(&v, dimensions).unwrap());
                 let (mut first, mut rest) = (vec![0; padded], vec![0; rest_bytes(padded)]);
                 let (scale, _) = encode(&v, &mut first, &mut rest);
-                sketches.push(&first, scale, 1.0);
+                sketches.push(&first, scale, 1.0, 0.0);
                 codes.push((v, first, scale));
             }
             let mut query = SketchQuery::default();
-            query.set(&codes[0].1, codes[0].2, 1.0);
+            query.set(&codes[0].1, codes[0].2, 1.0, 0.0);
             let (mut below, mut gap) = (0, 0.0);
             for (row, (v, ..)) in (1u32..).zip(&codes[1..]) {
                 let right: f32 = v.iter().zip(&codes[0].0).map(|(a, b)| (a - b).powi(2)).sum();
@@ -197,5 +204,16 @@ mod tests {
             let deviation = 2.0 * 0.76 / (dimensions as f32).sqrt();
             assert!((gap / 199.0) < 1.5 * deviation, "{dimensions}: {gap}");
         }
+    }
+
+    #[test]
+    fn a_lift_is_one_more_coordinate() {
+        let mut sketches = Sketches::new(64);
+        let mut query = SketchQuery::default();
+        sketches.push(&[1; 64], 0.125, 1.0, 3.0);
+        query.set(&[1; 64], 0.125, 1.0, 1.0);
+        let lifted = sketches.at_least(&query, 0);
+        query.set(&[1; 64], 0.125, 1.0, 3.0);
+        assert!((lifted - sketches.at_least(&query, 0) - 4.0).abs() < 1e-5);
     }
 }

@@ -3,29 +3,32 @@
 use super::super::codes::Codes;
 use super::super::graph::Graph;
 use super::{DIMENSIONS, STAMP, Sealed, State};
-use crate::vector::{Rotation, normalise};
+use crate::vector::{Metric, Rotation, Space};
 use std::sync::atomic::AtomicBool;
 
 pub(crate) use super::super::keyword::payloads as summed_files;
 
 /// With a graph and without.
-pub(crate) fn segments() -> Vec<Vec<u8>> {
-    [(3, false), (40, true), (20, false)].map(|(points, graph)| segment(points, graph)).to_vec()
+pub(crate) fn segments(metric: Metric) -> Vec<Vec<u8>> {
+    let forms = [(3, false), (40, true), (20, false)];
+    forms.map(|(points, graph)| segment(points, graph, metric)).to_vec()
 }
 
-fn segment(points: u32, with_graph: bool) -> Vec<u8> {
+fn segment(points: u32, with_graph: bool, metric: Metric) -> Vec<u8> {
+    let space = Space { dimensions: DIMENSIONS, metric };
     let rotation = Rotation::new(DIMENSIONS);
     let mut codes = Codes::new(rotation.padded());
     for id in 1..=points {
         let x = f64::from(id);
         #[expect(clippy::cast_possible_truncation, reason = "a sine")]
         let v: Vec<f32> = (1..=DIMENSIONS).map(|d| (x * d as f64).sin() as f32).collect();
-        codes.push(id * 2, &normalise(&v, DIMENSIONS).unwrap(), &rotation);
+        codes.push(id * 2, &metric.admit(&v, DIMENSIONS).unwrap(), &rotation);
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("1.segment");
-    let graph = with_graph.then(|| Graph::build(&codes, 8, 1, &AtomicBool::new(false)).unwrap());
-    Sealed::write(&path, &codes, graph.as_ref(), DIMENSIONS, 1, STAMP).unwrap();
+    let build = || Graph::build(&codes, metric, 8, 1, &AtomicBool::new(false)).unwrap();
+    let graph = with_graph.then(build);
+    Sealed::write(&path, &codes, graph.as_ref(), space, 1, STAMP).unwrap();
     std::fs::read(path).unwrap()
 }
 

@@ -2,12 +2,13 @@
 
 use super::Sealed;
 use crate::error::Result;
+use crate::index::codes::Code;
 use crate::index::exact::Best;
 use crate::index::frontier::{Frontier, Seen};
 use crate::index::{Bitmap, Effort, Neighbour};
-use crate::vector::code::QueryCode;
+use crate::vector::code::{CodeError, QueryCode};
 use crate::vector::fastscan::{Found, Table, estimate};
-use crate::vector::{Rotation, prefetch};
+use crate::vector::{Metric, Rotation, prefetch};
 use std::cell::RefCell;
 
 /// How many candidates are compared once more by whole codes to get `limit`.
@@ -22,9 +23,12 @@ const CANDIDATES: usize = 128;
 /// Walks that come back short, each twice as wide, before all rows are compared.
 const WALKS: usize = 5;
 
+/// Rows that were visited, rows that were counted, what is open, and what a block gave.
+type Walk = (Seen, Seen, Frontier, Found);
+
 thread_local! {
     /// What a walk uses, kept between searches of this thread.
-    static WALK: RefCell<(Seen, Frontier, Found)> = RefCell::default();
+    static WALK: RefCell<Walk> = RefCell::default();
 }
 
 /// A query as segments read it.
@@ -89,7 +93,9 @@ impl Sealed {
         allowed: Option<&Bitmap>,
     ) -> Result<Vec<Neighbour>> {
         let mut near = Best::new(with_spare(limit));
-        self.each(query, dead, allowed, |rough| near.push(rough))?;
+        self.each(dead, allowed, |row, bytes| {
+            near.push(Neighbour { id: row, distance: self.roughly(query, bytes) });
+        })?;
         Ok(near.into_sorted())
     }
 
@@ -130,8 +136,8 @@ impl Sealed {
         };
         let Some(ef) = ef else { return Ok(None) };
         let keep = with_spare(limit);
-        // A row that several neighbours lead to is one of the `ef` each time. To count it once costs
-        // a tenth of the speed at the same recall.
+        // A row that several neighbours lead to is one of the `ef` each time, but for products. To
+        // count it once costs a tenth of the speed at the same recall.
         let mut ef = ef.max(keep.saturating_add(keep / 2));
         for _ in 0..WALKS {
             let found = if selected == self.len() {
@@ -160,54 +166,72 @@ impl Sealed {
         dead: &Bitmap,
         allowed: Option<&Bitmap>,
     ) -> Result<Vec<u32>> {
-        // In halves of squared distances, as `Neighbour` has them; the last term is for rounding.
-        let slack = self.error.first + 1.01 * query.code.error() + 1e-4;
         let mut all = Vec::new();
-        self.each(query, dead, allowed, |rough| all.push(rough))?;
-        let near = within(all, limit, 2.0 * slack);
+        self.each(dead, allowed, |row, bytes| {
+            let code = self.code(bytes);
+            let product = query.code.roughly(code.scale, code.first);
+            all.push(self.between(query, row, code, product, QueryCode::rough_error));
+        })?;
         let mut scratch = vec![0; self.shape.padded];
-        let close: Vec<Neighbour> = near
-            .into_iter()
-            .map(|n| self.closely(query, n.id, &mut scratch))
-            .collect::<Result<_>>()?;
+        let close = within(all, limit).into_iter().map(|Between { row, .. }| {
+            let code = self.code(self.row(row)?);
+            let parts = (code.first, code.rest);
+            let product = query.code.closely(code.scale, parts, &mut scratch);
+            Ok(self.between(query, row, code, product, QueryCode::close_error))
+        });
+        let near = within(close.collect::<Result<_>>()?, limit);
         let ids = self.ids();
-        let slack = self.error.both + query.code.error() * (self.error.first + 0.01) + 1e-5;
-        let near = within(close, limit, 2.0 * slack);
-        Ok(near.into_iter().map(|n| ids[n.id as usize]).collect())
+        Ok(near.into_iter().map(|n| ids[n.row as usize]).collect())
+    }
+
+    /// Between which ranks a row is whose `product` with the query may be off by `error`.
+    fn between(
+        &self,
+        query: &Prepared,
+        row: u32,
+        code: Code<'_>,
+        product: f32,
+        error: fn(&QueryCode, CodeError, f32) -> f32,
+    ) -> Between {
+        let lengths = [query.code.square(), code.square].map(f32::sqrt);
+        let left_out = self.error.at_scale(code.scale, self.shape.padded);
+        let off = self.metric.rank_error(error(&query.code, left_out, lengths[1]), lengths);
+        let rank = self.metric.rank_of(product, [query.code.square(), code.square]);
+        Between { row, least: rank - off, most: rank + off }
     }
 
     fn named(&self, neighbour: Neighbour) -> Neighbour {
         Neighbour { id: self.ids()[neighbour.id as usize], ..neighbour }
     }
 
-    /// Half the squared distance by first levels: for unit vectors the cosine distance.
+    /// The rank by first levels.
     #[inline]
     fn roughly(&self, query: &Prepared, bytes: &[u8]) -> f32 {
         let code = self.code(bytes);
-        (0.5 * query.code.roughly(code.scale, code.square, code.first)).max(0.0)
+        let product = query.code.roughly(code.scale, code.first);
+        self.metric.rank_of(product, [query.code.square(), code.square])
     }
 
     /// The same by whole codes.
     fn closely(&self, query: &Prepared, row: u32, scratch: &mut [i8]) -> Result<Neighbour> {
         let code = self.code(self.row(row)?);
-        let parts = (code.first, code.rest);
-        let squared = query.code.closely(code.scale, code.square, parts, scratch);
-        Ok(Neighbour { id: row, distance: (0.5 * squared).max(0.0) })
+        let product = query.code.closely(code.scale, (code.first, code.rest), scratch);
+        let distance = self.metric.rank_of(product, [query.code.square(), code.square]);
+        Ok(Neighbour { id: row, distance })
     }
 
-    /// Gives every allowed row, with its rough distance, to `see`.
+    /// Gives every allowed row with its bytes to `see`.
     fn each(
         &self,
-        query: &Prepared,
         dead: &Bitmap,
         allowed: Option<&Bitmap>,
-        mut see: impl FnMut(Neighbour),
+        mut see: impl FnMut(u32, &[u8]),
     ) -> Result<()> {
         let ids = self.ids();
         let mut at = |row: usize| -> Result<()> {
             #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
             let row = row as u32;
-            see(Neighbour { id: row, distance: self.roughly(query, self.row(row)?) });
+            see(row, self.row(row)?);
             Ok(())
         };
         if let Some(allowed) = allowed.filter(|a| a.len() < ids.len() as u64 / 4) {
@@ -244,14 +268,19 @@ impl Sealed {
         without: Option<u32>,
         may: impl Fn(u32) -> bool,
     ) -> Result<Vec<Neighbour>> {
-        WALK.with_borrow_mut(|(seen, frontier, found)| {
+        let sphere = Sphere::new(self.metric, self.largest, query.code.square());
+        let table = query.table.scaled(sphere.stretch);
+        // The longest rows are neighbours of many, and would soon be all of the `ef`.
+        let once = self.metric == Metric::Dot;
+        WALK.with_borrow_mut(|(seen, counted, frontier, found)| {
             seen.clear(self.len());
+            counted.clear(if once { self.len() } else { 0 });
             let mut best = Best::new(keep);
             let start = self.roughly(query, self.row(self.entry)?);
-            frontier.clear(2.0 * start, ef);
+            frontier.clear(sphere.squared(start), ef);
             for &lost in self.unreached() {
                 let distance = self.roughly(query, self.row(lost)?);
-                frontier.offer(lost, 2.0 * distance, may(lost));
+                frontier.offer(lost, sphere.squared(distance), may(lost));
             }
             if let Some(row) = without {
                 seen.insert(row);
@@ -269,16 +298,12 @@ impl Sealed {
                 if may(row) {
                     best.push(Neighbour { id: row, distance });
                 }
-                estimate(
-                    &query.table,
-                    self.neighbours(bytes),
-                    2.0 * distance,
-                    frontier.bound(),
-                    found,
-                );
+                let squared = sphere.squared(distance);
+                estimate(table, self.neighbours(bytes), squared, frontier.bound(), found);
                 for (row, estimate) in found.iter() {
                     if !seen.contains(row) {
-                        frontier.offer(row, estimate, may(row));
+                        let counts = may(row) && (!once || counted.insert(row));
+                        frontier.offer(row, estimate, counts);
                     }
                 }
                 if following.is_none() {
@@ -291,15 +316,54 @@ impl Sealed {
     }
 }
 
-/// Those that are no farther than `slack` beyond the `limit`-th nearest.
-fn within(mut all: Vec<Neighbour>, limit: usize, slack: f32) -> Vec<Neighbour> {
+/// What a walk goes by: squared distances, which are never negative, as a linear function of ranks.
+///
+/// Largest products are nearest neighbours on a sphere as large as the longest row (see
+/// `vector::fastscan`). The length of a query does not change their order, so it is taken to be as
+/// long: then distances differ most, and a frontier that counts them by their size tells them apart.
+#[derive(Debug, Clone, Copy)]
+struct Sphere {
+    base: f32,
+    factor: f32,
+    /// How many times as long the query is taken to be.
+    stretch: f32,
+}
+
+impl Sphere {
+    fn new(metric: Metric, largest: f32, square: f32) -> Self {
+        match metric {
+            Metric::Cosine => Self { base: 0.0, factor: 2.0, stretch: 1.0 },
+            Metric::Euclidean => Self { base: 0.0, factor: 1.0, stretch: 1.0 },
+            Metric::Dot => {
+                // All products with a query of zeros are the same.
+                let stretch = if square > 0.0 { largest.sqrt() / square.sqrt() } else { 0.0 };
+                Self { base: 2.0 * largest, factor: 2.0 * stretch, stretch }
+            }
+        }
+    }
+
+    #[inline]
+    fn squared(self, rank: f32) -> f32 {
+        (self.base + self.factor * rank).max(0.0)
+    }
+}
+
+/// A row, and what its rank is at least and at most.
+struct Between {
+    row: u32,
+    least: f32,
+    most: f32,
+}
+
+/// Those that may be among the nearest `limit`.
+fn within(mut all: Vec<Between>, limit: usize) -> Vec<Between> {
     if limit == 0 {
         return Vec::new();
     }
     if limit < all.len() {
-        let (_, worst, _) = all.select_nth_unstable(limit - 1);
-        let bound = worst.distance + slack;
-        all.retain(|n| n.distance <= bound);
+        let (_, worst, _) = all.select_nth_unstable_by(limit - 1, |a, b| a.most.total_cmp(&b.most));
+        let bound = worst.most;
+        all.retain(|n| n.least <= bound);
     }
     all
 }

@@ -8,6 +8,7 @@ use crate::index::codes::{Code, Codes};
 use crate::index::graph::{Graph, parallel};
 use crate::vector::code::decode;
 use crate::vector::fastscan::{DEGREE, MAX_ROWS, write_block};
+use crate::vector::{Metric, Space};
 use std::fs::File;
 use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -19,7 +20,7 @@ impl Sealed {
         path: &Path,
         codes: &Codes,
         graph: Option<&Graph>,
-        dimensions: usize,
+        space: Space,
         threads: usize,
         stamp: Stamp,
     ) -> Result<Self> {
@@ -31,7 +32,7 @@ impl Sealed {
         }
         let unreached = graph.map_or(&[][..], |g| g.unreached.as_slice());
         let shape = Shape::new(codes.padded(), codes.len(), graph.is_some(), unreached.len());
-        let mut head = header(codes, graph, dimensions, stamp)?;
+        let mut head = header(codes, graph, space, stamp)?;
         head.extend_from_slice(bytemuck::cast_slice(codes.ids()));
         head.extend_from_slice(bytemuck::cast_slice(unreached));
         head.resize(shape.rows_at, 0);
@@ -45,7 +46,7 @@ impl Sealed {
             // As many blocks at a time as keep all threads at work.
             let blocks: Vec<usize> = (0..shape.blocks()).collect();
             for some in blocks.chunks(64 * threads.max(1)) {
-                for bytes in rows(codes, graph, &shape, some, threads) {
+                for bytes in rows(codes, graph, space.metric, &shape, some, threads) {
                     out.write_all(&bytes)?;
                     let at = sums.start;
                     sums.start += 8;
@@ -58,9 +59,9 @@ impl Sealed {
         let mut file = out.into_inner().map_err(|e| Error::io("write", path)(e.into_error()))?;
         put_head(&mut file, &mut head).map_err(Error::io("write", path))?;
         if graph.is_some() {
-            let recall = Self::open(&temporary, dimensions, stamp)?.measure(threads)?;
+            let recall = Self::open(&temporary, space, stamp)?.measure(threads)?;
             if !recall.is_worth_walking() {
-                return Self::write(path, codes, None, dimensions, threads, stamp);
+                return Self::write(path, codes, None, space, threads, stamp);
             }
             head[RECALL].copy_from_slice(&recall.to_bytes());
             put_head(&mut file, &mut head).map_err(Error::io("write", path))?;
@@ -68,7 +69,7 @@ impl Sealed {
         file.sync_all()
             .and_then(|()| std::fs::rename(&temporary, path))
             .map_err(Error::io("write", path))?;
-        Self::open(path, dimensions, stamp)
+        Self::open(path, space, stamp)
     }
 }
 
@@ -81,12 +82,7 @@ fn put_head(file: &mut File, head: &mut [u8]) -> std::io::Result<()> {
     file.write_all(head)
 }
 
-fn header(
-    codes: &Codes,
-    graph: Option<&Graph>,
-    dimensions: usize,
-    stamp: Stamp,
-) -> Result<Vec<u8>> {
+fn header(codes: &Codes, graph: Option<&Graph>, space: Space, stamp: Stamp) -> Result<Vec<u8>> {
     let small = |n: usize| {
         u32::try_from(n).map_err(|_| Error::parameter("segment", format!("{n} does not fit it")))
     };
@@ -94,7 +90,7 @@ fn header(
     header.extend_from_slice(&MAGIC);
     for number in [
         VERSION,
-        small(dimensions)?,
+        small(space.dimensions)?,
         small(codes.len())?,
         graph.map_or(0, |_| DEGREE_FIELD),
         graph.map_or(0, |g| g.entry),
@@ -102,11 +98,15 @@ fn header(
         stamp.collection,
         codes.error().first.to_bits(),
         codes.error().both.to_bits(),
-        0,
+        space.metric.number(),
     ] {
         header.extend_from_slice(&number.to_le_bytes());
     }
     header.extend_from_slice(&stamp.database);
+    header.resize(CHECKSUM.end, 0);
+    if space.metric == Metric::Dot {
+        header.extend_from_slice(&codes.largest().to_le_bytes());
+    }
     header.resize(HEADER, 0);
     Ok(header)
 }
@@ -115,6 +115,7 @@ fn header(
 fn rows(
     codes: &Codes,
     graph: Option<&Graph>,
+    metric: Metric,
     shape: &Shape,
     blocks: &[usize],
     threads: usize,
@@ -125,7 +126,7 @@ fn rows(
         let mut bytes = vec![0; rows.len() * shape.row];
         for (row, out) in rows.zip(bytes.chunks_exact_mut(shape.row)) {
             #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
-            write_row(codes, graph, shape, row as u32, out, scratch);
+            write_row(codes, graph, metric, shape, row as u32, out, scratch);
         }
         bytes
     })
@@ -134,6 +135,7 @@ fn rows(
 fn write_row(
     codes: &Codes,
     graph: Option<&Graph>,
+    metric: Metric,
     shape: &Shape,
     row: u32,
     out: &mut [u8],
@@ -149,7 +151,8 @@ fn write_row(
             plain(codes.get(*neighbour), out);
         }
         let vectors = others.chunks_exact(shape.padded);
-        write_block(row, own, neighbours.iter().copied().zip(vectors), &mut out[..shape.block]);
+        let neighbours = neighbours.iter().copied().zip(vectors);
+        write_block(row, own, neighbours, metric, &mut out[..shape.block]);
     }
     let (first, rest) = out[shape.block..].split_at_mut(shape.padded);
     first.copy_from_slice(bytemuck::cast_slice(code.first));

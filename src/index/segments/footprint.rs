@@ -4,6 +4,7 @@ use super::super::sealed::Sealed;
 use super::super::{Bitmap, Stamp};
 use super::{VectorIndex, load};
 use crate::error::{Error, Result};
+use crate::vector::Space;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,7 +34,8 @@ impl VectorIndex {
         let parts = self.parts();
         let mut footprint = Footprint::of(&self.folder, &parts.sealed, &parts.dead)?;
         footprint.live_points = parts.unsaved().map(|live| live.len()).sum();
-        footprint.heap_bytes += (footprint.live_points * self.dimensions * size_of::<f32>()) as u64;
+        footprint.heap_bytes +=
+            (footprint.live_points * self.space.dimensions * size_of::<f32>()) as u64;
         Ok(footprint)
     }
 
@@ -44,10 +46,10 @@ impl VectorIndex {
     /// [`Error::Corrupted`] for files that opening would not use.
     pub(crate) fn footprint_of_files(
         folder: &Path,
-        dimensions: usize,
+        space: Space,
         stamp: Stamp,
     ) -> Result<(Footprint, u64)> {
-        let (state, sealed, dead) = load(folder, dimensions, stamp)?;
+        let (state, sealed, dead) = load(folder, space, stamp)?;
         Ok((Footprint::of(folder, &sealed, &dead)?, state.generation))
     }
 }

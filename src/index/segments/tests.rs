@@ -1,7 +1,9 @@
+mod metrics;
+
 use super::super::sealed::Prepared;
 use super::super::{Bitmap, Effort, IndexParams, Neighbour, Stamp};
 use super::VectorIndex;
-use crate::vector::{distance, normalise};
+use crate::vector::{Metric, Space, distance, normalise};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +13,16 @@ const STAMP: Stamp = Stamp { database: [9; 16], collection: 4 };
 const USUAL: Effort = Effort::Recall(0.98);
 const PARAMS: IndexParams = IndexParams { m: 16, ef_construction: 200, graph_at: 4096 };
 
+fn cosine(dimensions: usize) -> Space {
+    Space { dimensions, metric: Metric::Cosine }
+}
+
 fn open(folder: &Path, dimensions: usize) -> VectorIndex {
-    let (index, notice) = VectorIndex::open(folder, dimensions, PARAMS, STAMP).unwrap();
+    open_in(folder, cosine(dimensions))
+}
+
+fn open_in(folder: &Path, space: Space) -> VectorIndex {
+    let (index, notice) = VectorIndex::open(folder, space, PARAMS, STAMP).unwrap();
     assert_eq!(notice, None);
     index
 }
@@ -169,12 +179,13 @@ fn files_of_another_index_are_left_out_with_a_reason() {
     index.save(5).unwrap();
     drop(index);
     let other = Stamp { collection: 5, ..STAMP };
-    for (dimensions, stamp) in [(4, other), (8, STAMP)] {
+    let by_products = Space { metric: Metric::Dot, ..cosine(4) };
+    for (space, stamp) in [(cosine(4), other), (cosine(8), STAMP), (by_products, STAMP)] {
         let copy = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
             std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
         }
-        let (index, notice) = VectorIndex::open(copy.path(), dimensions, PARAMS, stamp).unwrap();
+        let (index, notice) = VectorIndex::open(copy.path(), space, PARAMS, stamp).unwrap();
         assert!(notice.is_some());
         assert_eq!((index.generation(), index.ids().len()), (None, 0));
     }
@@ -206,7 +217,7 @@ fn damage_is_noticed_or_harmless() {
                 std::fs::copy(other.path(), copy.path().join(other.file_name())).unwrap();
             }
             std::fs::write(copy.path().join(entry.file_name()), bytes).unwrap();
-            let (index, notice) = VectorIndex::open(copy.path(), 4, PARAMS, STAMP).unwrap();
+            let (index, notice) = VectorIndex::open(copy.path(), cosine(4), PARAMS, STAMP).unwrap();
             match index.search(&points[&3], 10, USUAL, None) {
                 _ if notice.is_some() => assert!(index.ids().is_empty()),
                 Ok(found) => assert_eq!(found, right),

@@ -13,7 +13,6 @@ use crate::index::graph::{Graph, all_threads};
 use crate::index::live::Live;
 use crate::index::plan::Plan;
 use crate::index::sealed::Sealed;
-use crate::vector::check_unit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -150,7 +149,7 @@ impl VectorIndex {
         let mut codes = Codes::new(self.rotation.padded());
         for point in points {
             let (id, vector) = point?;
-            check_unit(&vector, self.dimensions)?;
+            self.space.check(&vector)?;
             codes.push(id, &vector, &self.rotation);
         }
         self.save_with(generation, codes, Plan::usual)
@@ -178,7 +177,7 @@ impl VectorIndex {
     /// [`VectorIndex::damage`] of the files of this index, while none of them comes or goes.
     pub(crate) fn own_damage(&self) -> Option<String> {
         let _lanes = (self.upkeep.sealing.enter(), self.upkeep.merging.enter());
-        Self::damage(&self.folder, self.dimensions, self.stamp)
+        Self::damage(&self.folder, self.space, self.stamp)
     }
 
     /// Sets the live points aside.
@@ -186,7 +185,10 @@ impl VectorIndex {
         let _writer = self.writer();
         let mut parts = (*self.parts()).clone();
         if parts.live.len() > 0 {
-            let points = std::mem::replace(&mut parts.live, Arc::new(Live::new(self.params)));
+            let points = std::mem::replace(
+                &mut parts.live,
+                Arc::new(Live::new(self.params, self.space.metric)),
+            );
             parts.frozen.push(Frozen { points, generation });
             self.show(parts);
         }
@@ -328,7 +330,8 @@ impl VectorIndex {
         stop: &AtomicBool,
     ) -> Result<Option<Arc<Sealed>>> {
         let graph = if codes.len() > super::SCAN_POINTS {
-            let Some(graph) = Graph::build(codes, self.params.ef_construction, threads, stop)
+            let Some(graph) =
+                Graph::build(codes, self.space.metric, self.params.ef_construction, threads, stop)
             else {
                 return Ok(None);
             };
@@ -343,8 +346,7 @@ impl VectorIndex {
             state.next - 1
         };
         let path = self.folder.join(format!("{number:08}.segment"));
-        let sealed =
-            Sealed::write(&path, codes, graph.as_ref(), self.dimensions, threads, self.stamp)?;
+        let sealed = Sealed::write(&path, codes, graph.as_ref(), self.space, threads, self.stamp)?;
         Ok(Some(Arc::new(sealed)))
     }
 }

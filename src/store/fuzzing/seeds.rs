@@ -8,6 +8,7 @@ use super::super::records::{ChunkRecord, CollectionRecord, DocumentRecord, Head}
 use super::{KINDS, Kind, keys};
 use crate::encode::Fingerprint;
 use crate::text::{Document, Heading, Value};
+use crate::vector::Metric;
 
 const HEAD: Head = Head { generation: 3, records: 12, digest: 0x0123_4567_89ab_cdef };
 
@@ -71,6 +72,7 @@ fn collection() -> CollectionRecord {
         documents: 1,
         chunks: 1,
         generation: 3,
+        metric: Metric::Dot,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The kernel for any processor, and what the others are compared with.
 
-use super::{Block, DEGREE, Found, Table};
+use super::{Block, DEGREE, Found, Lookup};
 
 pub(super) fn estimate(
-    table: &Table,
+    table: Lookup<'_>,
     block: Block<'_>,
     distance: f32,
     bound: f32,
@@ -24,7 +24,7 @@ pub(super) fn estimate(
 /// From what was looked up to the neighbours below `bound`.
 #[inline(always)]
 pub(super) fn pick(
-    table: &Table,
+    table: Lookup<'_>,
     block: Block<'_>,
     sums: &[u16; DEGREE],
     distance: f32,

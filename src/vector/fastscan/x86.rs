@@ -1,6 +1,6 @@
 //! Kernels for AVX2 and AVX-512: a table of 16 bytes is what one shuffle looks up.
 
-use super::{Block, DEGREE, Estimate, Found, Table, plain};
+use super::{Block, DEGREE, Estimate, Found, Lookup, plain};
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_add_epi16, _mm_storeu_si128, _mm_unpackhi_epi16,
     _mm_unpacklo_epi16, _mm256_add_epi8, _mm256_add_epi16, _mm256_and_si256,
@@ -31,7 +31,7 @@ pub(super) fn all() -> Vec<Estimate> {
     kernels
 }
 
-fn avx512(table: &Table, block: Block<'_>, distance: f32, bound: f32, found: &mut Found) {
+fn avx512(table: Lookup<'_>, block: Block<'_>, distance: f32, bound: f32, found: &mut Found) {
     #[expect(unsafe_code, reason = "a kernel for processors that have these instructions")]
     // SAFETY: `all` gives it out only where they are.
     unsafe {
@@ -39,7 +39,7 @@ fn avx512(table: &Table, block: Block<'_>, distance: f32, bound: f32, found: &mu
     }
 }
 
-fn avx2(table: &Table, block: Block<'_>, distance: f32, bound: f32, found: &mut Found) {
+fn avx2(table: Lookup<'_>, block: Block<'_>, distance: f32, bound: f32, found: &mut Found) {
     #[expect(unsafe_code, reason = "a kernel for processors that have these instructions")]
     // SAFETY: `all` gives it out only where they are.
     unsafe {
@@ -86,7 +86,7 @@ fn fold(sums: __m512i) -> __m128i {
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn with_avx512(table: &Table, block: Block<'_>, distance: f32, bound: f32, found: &mut Found) {
+fn with_avx512(table: Lookup<'_>, block: Block<'_>, distance: f32, bound: f32, found: &mut Found) {
     let (nibble, byte) = (_mm512_set1_epi8(15), _mm512_set1_epi16(255));
     // Sums of neighbours 0 to 15 and 16 to 31; of these the even and the odd ones.
     let mut sums = [_mm512_setzero_si512(); 4];
@@ -155,7 +155,7 @@ fn widen(half: __m256i) -> std::arch::x86_64::__m512 {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn with_avx2(table: &Table, block: Block<'_>, distance: f32, bound: f32, found: &mut Found) {
+fn with_avx2(table: Lookup<'_>, block: Block<'_>, distance: f32, bound: f32, found: &mut Found) {
     let (nibble, byte) = (_mm256_set1_epi8(15), _mm256_set1_epi16(255));
     let mut sums = [_mm256_setzero_si256(); 4];
     let runs = block.signs.as_chunks::<128>().0.iter().zip(table.sums.as_chunks::<128>().0);
