@@ -114,7 +114,6 @@ fn recall_is_high(metric: Metric, dimensions: usize, decades: f32) {
                 total += recall(&found, &exact);
             }
             let mean = total / queries.len() as f64;
-            println!("{metric} {dimensions} {decades} {form} {name}: recall {mean}");
             assert!(mean >= 0.95, "{metric} {dimensions} {form} {name}: recall {mean}");
         }
     };
