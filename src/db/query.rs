@@ -15,9 +15,6 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-/// The part of the right answers that is wanted where the caller does not say.
-const RECALL: f32 = 0.98;
-
 /// Candidates that each side brings to a hybrid query.
 const CANDIDATES: usize = 100;
 
@@ -223,9 +220,10 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// The part of the right answers that is wanted, more than 0 and at most 1. Default: 0.98. Each
-    /// segment knows from when it was made how many candidates that takes; where no walk of its graph
-    /// finds so much, all of its vectors are compared. An `ef_search` goes before it.
+    /// The part of the right answers that is wanted, more than 0 and at most 1. Each segment knows
+    /// from when it was made how many candidates that takes for queries that are like its points;
+    /// where no walk of its graph finds so much, all of its vectors are compared. Default: 0.98, and
+    /// never fewer than 256 candidates. An `ef_search` goes before it.
     pub fn recall(mut self, recall: f32) -> Self {
         self.recall = Some(recall);
         self
@@ -414,9 +412,10 @@ impl<'a> Query<'a> {
     }
 
     fn effort(&self) -> Effort {
-        match self.ef_search {
-            Some(ef) => Effort::Candidates(ef),
-            None => Effort::Recall(self.recall.unwrap_or(RECALL)),
+        match (self.ef_search, self.recall) {
+            (Some(ef), _) => Effort::Candidates(ef),
+            (None, Some(recall)) => Effort::Recall(recall),
+            (None, None) => Effort::Usual,
         }
     }
 

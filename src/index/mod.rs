@@ -59,7 +59,10 @@ impl PartialOrd for Neighbour {
 /// How hard a search tries.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Effort {
-    /// So that about this part of the right answers is found, as measured when a segment was made.
+    /// A recall of 0.98, and candidates enough for queries that are little like the points.
+    Usual,
+    /// So that about this part of the right answers is found by queries that are like the points, as
+    /// measured when a segment was made.
     Recall(f32),
     /// With so many candidates (`ef`), and never fewer than about twice the answers.
     Candidates(usize),

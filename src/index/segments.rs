@@ -202,7 +202,7 @@ impl VectorIndex {
         }
         let ef = match effort {
             Effort::Candidates(ef) => ef,
-            Effort::Recall(_) => EF_LIVE.max(top_k.saturating_mul(EF_OF_TOP_K)),
+            Effort::Usual | Effort::Recall(_) => EF_LIVE.max(top_k.saturating_mul(EF_OF_TOP_K)),
         };
         for live in parts.unsaved() {
             live.search(query, &mut best, top_k, ef, dead, allowed);

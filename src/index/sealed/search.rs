@@ -16,9 +16,10 @@ pub(super) fn with_spare(limit: usize) -> usize {
     limit.saturating_add(limit / 4 + 6)
 }
 
-/// Where a recall is wanted, no fewer candidates than this: queries that are less like the points than
-/// the points are like each other need more than a small segment's own rows do.
-const CANDIDATES: usize = 128;
+/// The recall that is wanted where nobody says, and the fewest candidates for it: the rows of a small
+/// segment are found with few, queries that are less like them are not.
+const RECALL: f32 = 0.98;
+const CANDIDATES: usize = 256;
 
 /// Walks that come back short, each twice as wide, before all rows are compared.
 const WALKS: usize = 5;
@@ -130,9 +131,8 @@ impl Sealed {
         }
         let ef = match effort {
             Effort::Candidates(ef) => Some(ef),
-            Effort::Recall(wanted) => {
-                self.recall.candidates(wanted, limit).map(|ef| ef.max(CANDIDATES))
-            }
+            Effort::Recall(wanted) => self.recall.candidates(wanted, limit),
+            Effort::Usual => self.recall.candidates(RECALL, limit).map(|ef| ef.max(CANDIDATES)),
         };
         let Some(ef) = ef else { return Ok(None) };
         let keep = with_spare(limit);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const STAMP: Stamp = Stamp { database: [9; 16], collection: 4 };
-const USUAL: Effort = Effort::Recall(0.98);
+const USUAL: Effort = Effort::Usual;
 const PARAMS: IndexParams = IndexParams { m: 16, ef_construction: 200, graph_at: 4096 };
 
 fn cosine(dimensions: usize) -> Space {

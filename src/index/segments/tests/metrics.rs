@@ -2,7 +2,7 @@
 
 use super::super::super::{Bitmap, Neighbour};
 use super::super::VectorIndex;
-use super::{PARAMS, insert, open_in, recall};
+use super::{PARAMS, USUAL, insert, open_in, recall};
 use crate::vector::{Metric, Space};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ fn recall_is_high(metric: Metric, dimensions: usize, decades: f32) {
             let mut total = 0.0;
             for query in &queries {
                 let exact = check_exact(index, points, query, 10, allowed);
-                let found = index.search(query, 10, None, allowed).unwrap();
+                let found = index.search(query, 10, USUAL, allowed).unwrap();
                 assert_eq!(found.len(), 10);
                 assert!(found.is_sorted());
                 total += recall(&found, &exact);
@@ -175,7 +175,7 @@ fn recall_in_a_plane() {
             // Nearer than codes can tell, so how near is what counts.
             for query in clustered(40, space, 1.0, 2) {
                 let exact = check_exact(&index, &points, &query, 10, None);
-                let found = index.search(&query, 10, None, None).unwrap();
+                let found = index.search(&query, 10, USUAL, None).unwrap();
                 let square = query.iter().map(|x| x * x).sum::<f32>();
                 let length = |id: u32| points[&id].iter().map(|x| x * x).sum::<f32>().sqrt();
                 for (found, right) in found.iter().zip(&exact) {
@@ -202,7 +202,7 @@ fn many_dimensions() {
             let mut total = 0.0;
             for query in clustered(20, space, 4.0, 2) {
                 let exact = check_exact(&index, &points, &query, 10, None);
-                total += recall(&index.search(&query, 10, None, None).unwrap(), &exact);
+                total += recall(&index.search(&query, 10, USUAL, None).unwrap(), &exact);
             }
             assert!(total >= 0.95 * 20.0, "{metric} {form}: {total}");
             index.save(1).unwrap();
@@ -224,7 +224,7 @@ fn odd_lengths_are_put_in_order() {
             for query in points.values() {
                 check_exact(&index, &points, query, 6, None);
                 check_exact(&index, &points, query, 2, None);
-                assert_eq!(index.search(query, 6, None, None).unwrap().len(), 6);
+                assert_eq!(index.search(query, 6, USUAL, None).unwrap().len(), 6);
             }
             index.save(1).unwrap();
         }
@@ -237,7 +237,7 @@ fn odd_lengths_are_put_in_order() {
         insert(&index, &(0..3000).map(|id| (id, vec![0.0; 3])).collect());
         index.save(1).unwrap();
         let ids = |found: Vec<Neighbour>| found.into_iter().map(|n| n.id).collect::<Bitmap>();
-        assert_eq!(ids(index.search(&[1.0, 2.0, 3.0], 3000, None, None).unwrap()).len(), 3000);
+        assert_eq!(ids(index.search(&[1.0, 2.0, 3.0], 3000, USUAL, None).unwrap()).len(), 3000);
     }
 }
 
@@ -291,6 +291,6 @@ fn products_have_no_live_graph() {
     insert(&index, &points);
     for query in clustered(10, space, 2.0, 5) {
         let exact = check_exact(&index, &points, &query, 10, None);
-        assert_eq!(index.search(&query, 10, None, None).unwrap(), exact);
+        assert_eq!(index.search(&query, 10, USUAL, None).unwrap(), exact);
     }
 }
