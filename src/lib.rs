@@ -53,4 +53,4 @@ pub use db::{Collection, CollectionOptions, Database, Hit, Mode, Query};
 pub use error::{Error, Result};
 pub use index::{Filter, Fusion, filter};
 pub use text::{Document, Metadata, Value};
-pub use vector::Metric;
+pub use vector::{Memory, Metric};

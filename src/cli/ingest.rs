@@ -7,6 +7,7 @@ use super::{Status, interrupt};
 use crate::db::{Collection, Database, FileOptions, IngestEvent, IngestReport};
 use crate::error::{Error, Result};
 use crate::text::parse::{Format, ParseOptions, WalkOptions, parse_reader};
+use crate::vector::Memory;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -63,6 +64,9 @@ pub(super) struct NewCollection {
     /// Language of keyword search: english, german, … or none
     #[arg(long, value_name = "LANGUAGE")]
     language: Option<String>,
+    /// Bytes of the index against its speed: speed, balanced (a fourth) or small (a fifth)
+    #[arg(long, default_value = "speed", value_name = "CHOICE")]
+    memory: Memory,
 }
 
 pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<Status> {
@@ -102,7 +106,8 @@ pub(super) fn open(
     if let Some(language) = &new.language {
         options = options.language(language);
     }
-    database.collection(&global.collection, &options.overlap_tokens(new.overlap))
+    let options = options.overlap_tokens(new.overlap).memory(new.memory);
+    database.collection(&global.collection, &options)
 }
 
 /// What is ingested.

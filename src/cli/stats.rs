@@ -37,8 +37,8 @@ pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
         let model =
             c.fingerprint.map_or("vectors of the caller's own".to_owned(), |f| f.to_string());
         out.line(&format!(
-            "{}: {} documents, {} chunks, {} dimensions, {}, {model}",
-            c.name, c.documents, c.chunks, c.dimensions, c.metric
+            "{}: {} documents, {} chunks, {} dimensions, {}, memory {}, {model}",
+            c.name, c.documents, c.chunks, c.dimensions, c.metric, c.memory
         ))?;
         out.line(&format!("  vector index: {index}"))?;
     }
@@ -75,6 +75,7 @@ fn as_json(info: &CollectionInfo, index: Option<&IndexStats>) -> Value {
         "chunks": info.chunks,
         "dimensions": info.dimensions,
         "metric": info.metric.name(),
+        "memory": info.memory.name(),
         "model": info.fingerprint.as_ref().map(|f| &f.model),
         "precision": info.fingerprint.as_ref().map(|f| &f.precision),
         "vector_index": index,

@@ -8,7 +8,7 @@ use crate::index::{Bitmap, GRAPH_AT, IndexParams, Stamp, VectorIndex};
 use crate::index::{KeywordEntry, KeywordIndex, Language};
 use crate::store::records::{ChunkRecord, CollectionRecord};
 use crate::store::{INDEX, Kind, Store, keys};
-use crate::vector::{Metric, Space};
+use crate::vector::{Memory, Metric, Space};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,8 @@ pub struct Stats {
     pub chunk_tokens: usize,
     /// How vectors are compared.
     pub metric: Metric,
+    /// What the index keeps of each vector.
+    pub memory: Memory,
     /// Language of the keyword index.
     pub language: String,
     /// The generation that changed it last.
@@ -319,6 +321,7 @@ fn index_params(record: &CollectionRecord) -> IndexParams {
         m: record.m as usize,
         ef_construction: record.ef_construction as usize,
         graph_at: GRAPH_AT,
+        memory: record.memory,
     }
 }
 
@@ -340,6 +343,7 @@ impl Collection {
             encoder: record.fingerprint.as_ref().map(ToString::to_string),
             chunk_tokens: record.max_tokens as usize,
             metric: record.metric,
+            memory: record.memory,
             language: record.language,
             generation: record.generation,
         }

@@ -6,7 +6,7 @@ use crate::encode::Fingerprint;
 use crate::error::{Error, Result};
 use crate::store::records::CollectionRecord;
 use crate::store::{self, Access, Batch, Kind, Store, keys};
-use crate::vector::Metric;
+use crate::vector::{Memory, Metric};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -36,6 +36,8 @@ pub struct CollectionInfo {
     pub fingerprint: Option<Fingerprint>,
     /// How vectors are compared.
     pub metric: Metric,
+    /// What the index keeps of each vector.
+    pub memory: Memory,
 }
 
 impl From<&CollectionRecord> for CollectionInfo {
@@ -47,6 +49,7 @@ impl From<&CollectionRecord> for CollectionInfo {
             dimensions: record.dimensions as usize,
             fingerprint: record.fingerprint.clone(),
             metric: record.metric,
+            memory: record.memory,
         }
     }
 }

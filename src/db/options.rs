@@ -3,7 +3,7 @@
 use crate::encode::{EncoderHandle, Fingerprint};
 use crate::error::{Error, Result};
 use crate::store::records::CollectionRecord;
-use crate::vector::{MAX_DIMENSIONS, Metric};
+use crate::vector::{MAX_DIMENSIONS, Memory, Metric};
 
 /// Chunks of collections without an encoder are measured in words, up to this many.
 const WORDS_PER_CHUNK: usize = 200;
@@ -20,6 +20,7 @@ pub struct CollectionOptions {
     pub(super) ef_construction: Option<usize>,
     pub(super) language: Option<String>,
     pub(super) metric: Option<Metric>,
+    pub(super) memory: Memory,
 }
 
 impl CollectionOptions {
@@ -62,6 +63,13 @@ impl CollectionOptions {
     #[must_use]
     pub fn ef_construction(mut self, ef_construction: usize) -> Self {
         self.ef_construction = Some(ef_construction);
+        self
+    }
+
+    /// What the index keeps of each vector: bytes against speed. Default: [`Memory::Speed`].
+    #[must_use]
+    pub fn memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
         self
     }
 
@@ -161,6 +169,7 @@ impl CollectionOptions {
             chunks: 0,
             generation: 0,
             metric: self.metric.unwrap_or_default(),
+            memory: self.memory,
         })
     }
 }

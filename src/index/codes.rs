@@ -1,7 +1,8 @@
 //! Points as codes in memory: what a segment is built from.
 
-use crate::vector::Rotation;
-use crate::vector::code::{CodeError, encode, rest_bytes};
+use crate::vector::code::{CodeError, encode};
+use crate::vector::{Memory, Rotation};
+
 use crate::vector::dot_i8;
 
 /// A point's code with its scale and squared length.
@@ -17,6 +18,7 @@ pub(super) struct Code<'a> {
 #[derive(Debug)]
 pub(super) struct Codes {
     padded: usize,
+    memory: Memory,
     ids: Vec<u32>,
     factors: Vec<[f32; 2]>,
     first: Vec<i8>,
@@ -25,9 +27,10 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    pub(super) fn new(padded: usize) -> Self {
+    pub(super) fn new(padded: usize, memory: Memory) -> Self {
         Self {
             padded,
+            memory,
             ids: Vec::new(),
             factors: Vec::new(),
             first: Vec::new(),
@@ -41,12 +44,10 @@ impl Codes {
         let row = self.ids.len();
         let rotated = rotation.apply(vector);
         self.first.resize((row + 1) * self.padded, 0);
-        self.rest.resize((row + 1) * rest_bytes(self.padded), 0);
-        let (scale, error) = encode(
-            &rotated,
-            &mut self.first[row * self.padded..],
-            &mut self.rest[row * rest_bytes(self.padded)..],
-        );
+        let rest = self.memory.rest_bytes(self.padded);
+        self.rest.resize((row + 1) * rest, 0);
+        let (scale, error) =
+            encode(&rotated, &mut self.first[row * self.padded..], &mut self.rest[row * rest..]);
         self.ids.push(id);
         self.factors.push([scale, crate::vector::dot(vector, vector)]);
         self.widen_error(error);
@@ -69,6 +70,11 @@ impl Codes {
         self.error
     }
 
+    /// What a segment of these keeps.
+    pub(super) fn memory(&self) -> Memory {
+        self.memory
+    }
+
     pub(super) fn padded(&self) -> usize {
         self.padded
     }
@@ -83,7 +89,7 @@ impl Codes {
 
     pub(super) fn get(&self, row: u32) -> Code<'_> {
         let row = row as usize;
-        let rest = rest_bytes(self.padded);
+        let rest = self.memory.rest_bytes(self.padded);
         let [scale, square] = self.factors[row];
         Code {
             scale,

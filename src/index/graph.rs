@@ -1,4 +1,4 @@
-//! Builds the graph of a segment: 32 neighbours for every row, chosen so that a walk from the entry
+//! Builds the graph of a segment: 32 neighbours for every row (or 16, `Memory`), chosen so that a walk from the entry
 //! comes near any query.
 //!
 //! Rows enter in batches, each as large as what is there already (at most a fiftieth of all): every
@@ -90,6 +90,7 @@ fn order(rows: usize, first: u32) -> Vec<u32> {
 /// A graph that is being built.
 struct Draft<'a> {
     codes: &'a Codes,
+    degree: usize,
     sketches: Sketches,
     /// Of each row; none where no row has one.
     lifts: Vec<f32>,
@@ -120,6 +121,7 @@ impl<'a> Draft<'a> {
         }
         Self {
             codes,
+            degree: codes.memory().degree(),
             sketches,
             entry: middle(codes, &lifts),
             lifts,
@@ -247,7 +249,7 @@ impl<'a> Draft<'a> {
         let mut chosen: Vec<u32> = Vec::with_capacity(SLACK);
         scratch.left_out.clear();
         for &(distance, candidate) in &scratch.met {
-            if chosen.len() == DEGREE {
+            if chosen.len() == self.degree {
                 break;
             }
             if chosen.iter().all(|other| self.distance(*other, candidate) > distance) {
@@ -256,7 +258,7 @@ impl<'a> Draft<'a> {
                 scratch.left_out.push(candidate);
             }
         }
-        let free = DEGREE - chosen.len();
+        let free = self.degree - chosen.len();
         chosen.extend(scratch.left_out.iter().take(free));
         chosen
     }
@@ -266,7 +268,7 @@ impl<'a> Draft<'a> {
         let rows: Vec<u32> = (0..self.codes.len() as u32).collect();
         let pruned = parallel(&rows, threads, |row, scratch: &mut Scratch| {
             let neighbours = self.of(*row);
-            if neighbours.len() > DEGREE {
+            if neighbours.len() > self.degree {
                 self.prune_all(*row, neighbours, scratch)
             } else {
                 neighbours.to_vec()
@@ -344,11 +346,11 @@ pub(super) fn parallel<T: Sync, R: Send, S: Default>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::{Rotation, normalise};
+    use crate::vector::{Memory, Rotation, normalise};
 
     fn codes(count: u32, dimensions: usize, distinct: u32) -> Codes {
         let rotation = Rotation::new(dimensions);
-        let mut codes = Codes::new(rotation.padded());
+        let mut codes = Codes::new(rotation.padded(), Memory::Speed);
         let mut state = 3u64;
         let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -27,6 +27,7 @@ pub(crate) use keyword::{KeywordEntry, KeywordIndex, Language};
 pub(crate) use segments::{Footprint, VectorIndex};
 
 use crate::error::{Error, Result};
+use crate::vector::Memory;
 use std::cmp::Ordering;
 
 /// A set of chunk numbers.
@@ -84,6 +85,8 @@ pub(crate) struct IndexParams {
     pub(crate) ef_construction: usize,
     /// Points from which on the live segment has a graph; [`GRAPH_AT`] but in tests.
     pub(crate) graph_at: usize,
+    /// What segments keep of each point.
+    pub(crate) memory: Memory,
 }
 
 /// Points from which on the live segment has a graph. Points become a sealed segment long before,

@@ -6,7 +6,7 @@
 //!      8     4   format version, 3
 //!     12     4   dimensions
 //!     16     4   points n
-//!     20     4   neighbours of a row: 32, or 0 where there is no graph
+//!     20     4   neighbours of a row: 32, 16 for memory 2, or 0 where there is no graph
 //!     24     4   row at which walks begin
 //!     28     4   rows that no walk meets, r
 //!     32     4   collection
@@ -16,7 +16,8 @@
 //!     48    16   database uuid
 //!     64     8   checksum: xxh3-64 of all before the rows, with this field 0
 //!     72     4   for metric 1, the largest squared length of a vector, f32; else 0
-//!     76    24   unused, 0
+//!     76     4   memory: 0 speed, 1 balanced, 2 small
+//!     80    20   unused, 0
 //!    100    28   recall of walks: u16 in parts of 65535, for 10 neighbours with 32, 64, … 2048
 //!                candidates, then for 100
 //!    128   n·4   chunk number of each row, ascending
@@ -24,20 +25,23 @@
 //!      …   …     zeros up to a multiple of 8
 //!      …   b·8   xxh3-64 of each block of rows
 //!      …   …     zeros up to a multiple of 4096
-//!      …   …     rows, each filled up to a multiple of 64 bytes
+//!      …   …     rows, each filled up to a multiple of 64 bytes for memory 0, else 8
 //!
 //! size     field of a row, for d dimensions filled up to a multiple of 64
-//! 4·d+352  where there is a graph: the neighbours, a block of `vector::fastscan`
+//! 4·d+224  memory 0, where there is a graph: the neighbours, a block of `vector::fastscan`
+//! 96, 48   memory 1 and 2, where there is a graph: the rows of the neighbours, 24 bits each, the
+//!          row's own for one that is missing
 //! d        code, first level, `vector::code`
 //! 4        scale of the code, f32
 //! 4        squared length of the vector, f32
-//! 3·d/8    code, second level
+//! 3·d/8    memory 0 and 1: code, second level
 //! ```
 //!
 //! Opening reads what comes before the rows. A block of rows (a power of two of them, as many as fit 32 KiB, at least one) is
 //! compared with its checksum when a search first comes to it, so that opening takes no longer for a
 //! larger file and no search believes what it has not checked.
 
+mod links;
 mod recall;
 mod search;
 mod write;
@@ -46,9 +50,9 @@ use super::Stamp;
 use super::codes::Code;
 use crate::error::{Error, Result};
 use crate::hash::checksum;
-use crate::vector::code::{CodeError, rest_bytes};
-use crate::vector::fastscan::{self, DEGREE, MAX_ROWS};
-use crate::vector::{MAX_DIMENSIONS, Metric, Rotation, Space};
+use crate::vector::code::CodeError;
+use crate::vector::fastscan::MAX_ROWS;
+use crate::vector::{MAX_DIMENSIONS, Memory, Metric, Rotation, Space};
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::Read as _;
@@ -68,7 +72,6 @@ const CHECKSUM: Range<usize> = 64..72;
 const RECALL: Range<usize> = 100..HEADER;
 const _: () = assert!(RECALL.end - RECALL.start == recall::BYTES);
 const PAGE: usize = 4096;
-const LINE: usize = 64;
 const BLOCK_BYTES: usize = 32 << 10;
 
 /// A mapped segment file.
@@ -89,12 +92,13 @@ pub(super) struct Sealed {
 /// Where things stand; worked out once, since every step of a walk asks.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
+    memory: Memory,
     padded: usize,
     points: usize,
     graph: bool,
     unreached: usize,
     /// Bytes of a row's neighbours.
-    block: usize,
+    links: usize,
     /// Bytes of a row.
     row: usize,
     /// Rows of a block as a power of two.
@@ -104,17 +108,24 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(padded: usize, points: usize, graph: bool, unreached: usize) -> Self {
-        let block = if graph { fastscan::block_bytes(padded) } else { 0 };
-        let row = (block + padded + 8 + rest_bytes(padded)).next_multiple_of(LINE);
+    fn new(memory: Memory, padded: usize, points: usize, graph: bool, unreached: usize) -> Self {
+        let links = if graph { memory.links_bytes(padded) } else { 0 };
+        let row = links + padded + 8 + memory.rest_bytes(padded);
+        let row = row.next_multiple_of(memory.alignment());
         let shift = (BLOCK_BYTES / row).checked_ilog2().unwrap_or(0);
-        let mut shape = Self { padded, points, graph, unreached, block, row, shift, rows_at: 0 };
+        let rows_at = 0;
+        let mut shape =
+            Self { memory, padded, points, graph, unreached, links, row, shift, rows_at };
         shape.rows_at = (shape.sums_at() + shape.blocks() * 8).next_multiple_of(PAGE);
         shape
     }
-    /// What of a row a walk reads.
-    fn hot(&self) -> usize {
-        self.block + self.padded + 8
+    /// The part of a row that a walk reads.
+    fn hot(&self) -> Range<usize> {
+        0..self.links + self.padded + 8
+    }
+    /// The part that tells how far a query is.
+    fn code(&self) -> Range<usize> {
+        self.links..self.links + self.padded + 8
     }
     fn blocks(&self) -> usize {
         self.points.div_ceil(1 << self.shift)
@@ -170,7 +181,10 @@ impl Sealed {
             return Err(damaged("its vectors are compared by another metric"));
         }
         let (points, unreached) = (number(16) as usize, number(28) as usize);
-        let graph = number(20) == DEGREE_FIELD;
+        let Some(memory) = Memory::from_number(number(76)) else {
+            return Err(damaged("its header is not one of ours"));
+        };
+        let graph = number(20) as usize == memory.degree();
         let entry = number(24);
         let largest = f32::from_le_bytes(field(72));
         if number(12) as usize != dimensions
@@ -184,7 +198,7 @@ impl Sealed {
             return Err(damaged("its header is not one of ours"));
         }
         let padded = Rotation::padded_to(dimensions);
-        let shape = Shape::new(padded, points, graph, unreached);
+        let shape = Shape::new(memory, padded, points, graph, unreached);
         if shape.end() != map.len() {
             return Err(damaged("its length does not fit its header"));
         }
@@ -300,7 +314,7 @@ impl Sealed {
         // Rows are used as indexes without further checks.
         let inside = |row: u32| (row as usize) < self.shape.points;
         let mut rows = bytes.chunks_exact(self.shape.row);
-        if self.shape.graph && !rows.all(|row| fastscan::rows(self.neighbours(row)).all(inside)) {
+        if self.shape.graph && !rows.all(|row| self.linked(row).all(inside)) {
             return Err(damaged("a neighbour is outside"));
         }
         if let Some(word) = self.checked.get(block / 64) {
@@ -310,26 +324,29 @@ impl Sealed {
     }
 
     #[inline]
-    fn neighbours<'a>(&self, row: &'a [u8]) -> &'a [u8] {
-        &row[..self.shape.block]
+    fn links<'a>(&self, row: &'a [u8]) -> &'a [u8] {
+        &row[..self.shape.links]
+    }
+
+    /// The rows that are a row's neighbours; its own stands for one that is missing.
+    fn linked<'a>(&self, row: &'a [u8]) -> impl Iterator<Item = u32> + use<'a> {
+        let numbers = &row[self.shape.links - 3 * self.shape.memory.degree()..self.shape.links];
+        numbers.as_chunks::<3>().0.iter().map(|[a, b, c]| u32::from_le_bytes([*a, *b, *c, 0]))
     }
 
     #[inline]
     fn code<'a>(&self, row: &'a [u8]) -> Code<'a> {
-        let (first, rest) = row[self.shape.block..].split_at(self.shape.padded);
+        let (first, rest) = row[self.shape.links..].split_at(self.shape.padded);
         let float =
             |at: usize| f32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
         Code {
             scale: float(0),
             square: float(4),
             first: bytemuck::cast_slice(first),
-            rest: &rest[8..8 + rest_bytes(self.shape.padded)],
+            rest: &rest[8..8 + self.shape.memory.rest_bytes(self.shape.padded)],
         }
     }
 }
-
-#[expect(clippy::cast_possible_truncation, reason = "32")]
-const DEGREE_FIELD: u32 = DEGREE as u32;
 
 /// Writes the checksums that the rest of `file` asks for, so that damage gets past them.
 #[cfg(any(test, fuzzing))]
@@ -340,7 +357,8 @@ pub(super) fn make_sums_right(file: &mut [u8]) {
     };
     let padded = Rotation::padded_to(number(12).min(MAX_DIMENSIONS));
     let (points, unreached) = (number(16).min(MAX_ROWS), number(28).min(MAX_ROWS));
-    let shape = Shape::new(padded, points, number(20) > 0, unreached);
+    let Some(memory) = u32::try_from(number(76)).ok().and_then(Memory::from_number) else { return };
+    let shape = Shape::new(memory, padded, points, number(20) > 0, unreached);
     if shape.end() != file.len() {
         return;
     }

@@ -5,7 +5,7 @@ use super::ledger::Sum;
 use crate::encode::Fingerprint;
 use crate::error::Result;
 use crate::text::{Heading, Metadata, Origin};
-use crate::vector::Metric;
+use crate::vector::{Memory, Metric};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -63,6 +63,9 @@ pub(crate) struct CollectionRecord {
     /// How vectors are compared.
     #[serde(default)]
     pub(crate) metric: Metric,
+    /// What the index keeps of each vector.
+    #[serde(default)]
+    pub(crate) memory: Memory,
 }
 
 impl Record for CollectionRecord {
@@ -111,6 +114,7 @@ impl From<CollectionRecord1> for CollectionRecord {
             chunks: old.chunks,
             generation: old.generation,
             metric: Metric::Cosine,
+            memory: Memory::Speed,
         }
     }
 }
@@ -187,10 +191,11 @@ mod tests {
             chunks: 256,
             generation: 12,
             metric: Metric::Cosine,
+            memory: Memory::Speed,
         };
         assert_eq!(record, expected);
-        // It is written as of version 2: the same and the new field.
-        let payload = [&payload[..], &[0]].concat();
+        // It is written as of version 2: the same and the two new fields.
+        let payload = [&payload[..], &[0, 0]].concat();
         assert_eq!(codec::encode(&expected).unwrap(), payload);
         let frame = codec::seal(&key, Kind::Collection, &payload).unwrap();
         assert_eq!(frame[2], 2);

@@ -29,11 +29,12 @@ impl CodeError {
     /// What a code of this scale leaves out, where any of its kind leaves out no more than `self`. A
     /// short vector has a small scale, and its steps leave out little.
     #[inline]
-    pub(crate) fn at_scale(self, scale: f32, padded: usize) -> Self {
+    pub(crate) fn at_scale(self, scale: f32, padded: usize, two_levels: bool) -> Self {
         // Half a step of each level; rounding to the second may be in the way of the first.
         let step = scale * (padded as f32).sqrt() * 1.001;
         let half = 0.5 / STEPS;
-        Self { first: self.first.min((0.5 + half) * step), both: self.both.min(half * step) }
+        let first = self.first.min((0.5 + half) * step);
+        Self { first, both: if two_levels { self.both.min(half * step) } else { first } }
     }
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn rest_bytes(padded: usize) -> usize {
 }
 
 /// Writes the code of `vector` (rotated, its length a multiple of 64) and returns its scale and what
-/// the code leaves out.
+/// the code leaves out. `rest` may be empty: then there is no second level.
 pub(crate) fn encode(vector: &[f32], first: &mut [i8], rest: &mut [u8]) -> (f32, CodeError) {
     let largest = vector.iter().fold(0f32, |m, x| m.max(x.abs()));
     // A scale of zero would make every later division a NaN.
@@ -62,11 +63,14 @@ pub(crate) fn encode(vector: &[f32], first: &mut [i8], rest: &mut [u8]) -> (f32,
         }
         #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "from 0 to 7")]
         let bits = (left + 4) as u8;
-        for bit in 0..REST_BITS {
-            rest[bit * plane + i / 8] |= (bits >> bit & 1) << (i % 8);
-        }
         let first_value = f64::from(scale) * f64::from(whole);
-        let value = first_value + f64::from(scale) * f64::from(left) / f64::from(STEPS);
+        let mut value = first_value;
+        if !rest.is_empty() {
+            for bit in 0..REST_BITS {
+                rest[bit * plane + i / 8] |= (bits >> bit & 1) << (i % 8);
+            }
+            value += f64::from(scale) * f64::from(left) / f64::from(STEPS);
+        }
         off_first += (f64::from(*x) - first_value).powi(2);
         off_both += (f64::from(*x) - value).powi(2);
     }
@@ -93,6 +97,12 @@ const SPREAD: [u64; 256] = {
 
 /// The vector that a code stands for.
 pub(crate) fn decode(scale: f32, first: &[i8], rest: &[u8], out: &mut [f32]) {
+    if rest.is_empty() {
+        for (out, first) in out.iter_mut().zip(first) {
+            *out = scale * f32::from(*first);
+        }
+        return;
+    }
     let plane = first.len() / 8;
     let (low, rest) = rest.split_at(plane);
     let (middle, high) = rest.split_at(plane);
@@ -187,8 +197,11 @@ impl QueryCode {
         (first, rest): (&[i8], &[u8]),
         scratch: &mut [i8],
     ) -> f32 {
-        spread_rest(rest, scratch);
         let whole = dot_i8(&self.first, first) + dot_i8(&self.second, first) / FINE;
+        if rest.is_empty() {
+            return self.scale * scale * whole;
+        }
+        spread_rest(rest, scratch);
         let left = dot_i8(&self.first, scratch) - 4.0 * self.sum;
         self.scale * scale * (whole + left / STEPS)
     }
@@ -233,17 +246,18 @@ mod tests {
         fn what_is_left_out_is_bounded(
             pairs in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 2..500),
             lengths in (-14f32..14.0, -14f32..14.0),
+            two_levels: bool,
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
             prop_assume!(a.iter().any(|x| *x != 0.0) && b.iter().any(|x| *x != 0.0));
             let (length_a, length_b) = (10f32.powf(lengths.0), 10f32.powf(lengths.1));
             let (a, b) = (rotated(&a, length_a), rotated(&b, length_b));
             let mut first = vec![0; a.len()];
-            let mut rest = vec![0; rest_bytes(a.len())];
+            let mut rest = vec![0; if two_levels { rest_bytes(a.len()) } else { 0 }];
             let (scale, error) = encode(&a, &mut first, &mut rest);
             // As where a vector is the longest of its segment, and where another is.
             for error in [error, CodeError { first: 1e14, both: 1e14 }] {
-                let error = error.at_scale(scale, a.len());
+                let error = error.at_scale(scale, a.len(), !rest.is_empty());
                 let mut back = vec![0.0; a.len()];
                 decode(scale, &first, &rest, &mut back);
                 let off = a.iter().zip(&back).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();

@@ -8,12 +8,14 @@
 pub(crate) mod code;
 pub(crate) mod fastscan;
 mod kernel;
+mod memory;
 mod metric;
 mod rotation;
 pub(crate) mod sketch;
 
 pub use kernel::{dot, kernels};
 pub(crate) use kernel::{dot_i8, squared};
+pub use memory::Memory;
 pub use metric::Metric;
 pub(crate) use metric::Space;
 pub(crate) use rotation::Rotation;

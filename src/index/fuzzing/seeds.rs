@@ -3,21 +3,27 @@
 use super::super::codes::Codes;
 use super::super::graph::Graph;
 use super::{DIMENSIONS, STAMP, Sealed, State};
-use crate::vector::{Metric, Rotation, Space};
+use crate::vector::{Memory, Metric, Rotation, Space};
 use std::sync::atomic::AtomicBool;
 
 pub(crate) use super::super::keyword::payloads as summed_files;
 
 /// With a graph and without.
 pub(crate) fn segments(metric: Metric) -> Vec<Vec<u8>> {
-    let forms = [(3, false), (40, true), (20, false)];
-    forms.map(|(points, graph)| segment(points, graph, metric)).to_vec()
+    let forms = [
+        (3, false, Memory::Speed),
+        (40, true, Memory::Speed),
+        (20, false, Memory::Speed),
+        (40, true, Memory::Balanced),
+        (40, true, Memory::Small),
+    ];
+    forms.map(|(points, graph, memory)| segment(points, graph, metric, memory)).to_vec()
 }
 
-fn segment(points: u32, with_graph: bool, metric: Metric) -> Vec<u8> {
+fn segment(points: u32, with_graph: bool, metric: Metric, memory: Memory) -> Vec<u8> {
     let space = Space { dimensions: DIMENSIONS, metric };
     let rotation = Rotation::new(DIMENSIONS);
-    let mut codes = Codes::new(rotation.padded());
+    let mut codes = Codes::new(rotation.padded(), memory);
     for id in 1..=points {
         let x = f64::from(id);
         #[expect(clippy::cast_possible_truncation, reason = "a sine")]

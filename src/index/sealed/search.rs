@@ -8,7 +8,7 @@ use crate::index::frontier::{Frontier, Seen};
 use crate::index::{Bitmap, Effort, Neighbour};
 use crate::vector::code::{CodeError, QueryCode};
 use crate::vector::fastscan::{Found, Table, estimate};
-use crate::vector::{Metric, Rotation, prefetch};
+use crate::vector::{Memory, Metric, Rotation, prefetch};
 use std::cell::RefCell;
 
 /// How many candidates are compared once more by whole codes to get `limit`.
@@ -34,7 +34,7 @@ thread_local! {
 
 /// A query as segments read it.
 pub(in crate::index) struct Prepared {
-    code: QueryCode,
+    pub(super) code: QueryCode,
     table: Table,
 }
 
@@ -194,7 +194,7 @@ impl Sealed {
         error: fn(&QueryCode, CodeError, f32) -> f32,
     ) -> Between {
         let lengths = [query.code.square(), code.square].map(f32::sqrt);
-        let left_out = self.error.at_scale(code.scale, self.shape.padded);
+        let left_out = self.error.at_scale(code.scale, self.shape.padded, !code.rest.is_empty());
         let off = self.metric.rank_error(error(&query.code, left_out, lengths[1]), lengths);
         let rank = self.metric.rank_of(product, [query.code.square(), code.square]);
         Between { row, least: rank - off, most: rank + off }
@@ -206,7 +206,7 @@ impl Sealed {
 
     /// The rank by first levels.
     #[inline]
-    fn roughly(&self, query: &Prepared, bytes: &[u8]) -> f32 {
+    pub(super) fn roughly(&self, query: &Prepared, bytes: &[u8]) -> f32 {
         let code = self.code(bytes);
         let product = query.code.roughly(code.scale, code.first);
         self.metric.rank_of(product, [query.code.square(), code.square])
@@ -268,6 +268,9 @@ impl Sealed {
         without: Option<u32>,
         may: impl Fn(u32) -> bool,
     ) -> Result<Vec<Neighbour>> {
+        if self.shape.memory != Memory::Speed {
+            return self.walk_links(query, keep, ef, without, may);
+        }
         let sphere = Sphere::new(self.metric, self.largest, query.code.square());
         let table = query.table.scaled(sphere.stretch);
         // The longest rows are neighbours of many, and would soon be all of the `ef`.
@@ -291,7 +294,7 @@ impl Sealed {
                 let mut following =
                     std::iter::from_fn(|| frontier.next()).find(|r| seen.insert(*r));
                 if let Some(next) = following {
-                    prefetch(&self.bytes(next)[..self.shape.hot()]);
+                    prefetch(&self.bytes(next)[self.shape.hot()]);
                 }
                 let bytes = self.row(row)?;
                 let distance = self.roughly(query, bytes);
@@ -299,7 +302,7 @@ impl Sealed {
                     best.push(Neighbour { id: row, distance });
                 }
                 let squared = sphere.squared(distance);
-                estimate(table, self.neighbours(bytes), squared, frontier.bound(), found);
+                estimate(table, self.links(bytes), squared, frontier.bound(), found);
                 for (row, estimate) in found.iter() {
                     if !seen.contains(row) {
                         let counts = may(row) && (!once || counted.insert(row));
@@ -322,7 +325,7 @@ impl Sealed {
 /// `vector::fastscan`). The length of a query does not change their order, so it is taken to be as
 /// long: then distances differ most, and a frontier that counts them by their size tells them apart.
 #[derive(Debug, Clone, Copy)]
-struct Sphere {
+pub(super) struct Sphere {
     base: f32,
     factor: f32,
     /// How many times as long the query is taken to be.
@@ -330,7 +333,7 @@ struct Sphere {
 }
 
 impl Sphere {
-    fn new(metric: Metric, largest: f32, square: f32) -> Self {
+    pub(super) fn new(metric: Metric, largest: f32, square: f32) -> Self {
         match metric {
             Metric::Cosine => Self { base: 0.0, factor: 2.0, stretch: 1.0 },
             Metric::Euclidean => Self { base: 0.0, factor: 1.0, stretch: 1.0 },
@@ -343,7 +346,7 @@ impl Sphere {
     }
 
     #[inline]
-    fn squared(self, rank: f32) -> f32 {
+    pub(super) fn squared(self, rank: f32) -> f32 {
         (self.base + self.factor * rank).max(0.0)
     }
 }

@@ -1,6 +1,6 @@
 //! Writing a segment file.
 
-use super::{CHECKSUM, DEGREE_FIELD, HEADER, MAGIC, RECALL, Sealed, Shape, VERSION};
+use super::{CHECKSUM, HEADER, MAGIC, RECALL, Sealed, Shape, VERSION};
 use crate::error::{Error, Result};
 use crate::hash::checksum;
 use crate::index::Stamp;
@@ -8,7 +8,7 @@ use crate::index::codes::{Code, Codes};
 use crate::index::graph::{Graph, parallel};
 use crate::vector::code::decode;
 use crate::vector::fastscan::{DEGREE, MAX_ROWS, write_block};
-use crate::vector::{Metric, Space};
+use crate::vector::{Memory, Metric, Space};
 use std::fs::File;
 use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -31,7 +31,13 @@ impl Sealed {
             ));
         }
         let unreached = graph.map_or(&[][..], |g| g.unreached.as_slice());
-        let shape = Shape::new(codes.padded(), codes.len(), graph.is_some(), unreached.len());
+        let shape = Shape::new(
+            codes.memory(),
+            codes.padded(),
+            codes.len(),
+            graph.is_some(),
+            unreached.len(),
+        );
         let mut head = header(codes, graph, space, stamp)?;
         head.extend_from_slice(bytemuck::cast_slice(codes.ids()));
         head.extend_from_slice(bytemuck::cast_slice(unreached));
@@ -92,7 +98,7 @@ fn header(codes: &Codes, graph: Option<&Graph>, space: Space, stamp: Stamp) -> R
         VERSION,
         small(space.dimensions)?,
         small(codes.len())?,
-        graph.map_or(0, |_| DEGREE_FIELD),
+        small(graph.map_or(0, |_| codes.memory().degree()))?,
         graph.map_or(0, |g| g.entry),
         small(graph.map_or(0, |g| g.unreached.len()))?,
         stamp.collection,
@@ -104,9 +110,9 @@ fn header(codes: &Codes, graph: Option<&Graph>, space: Space, stamp: Stamp) -> R
     }
     header.extend_from_slice(&stamp.database);
     header.resize(CHECKSUM.end, 0);
-    if space.metric == Metric::Dot {
-        header.extend_from_slice(&codes.largest().to_le_bytes());
-    }
+    let largest = if space.metric == Metric::Dot { codes.largest() } else { 0.0 };
+    header.extend_from_slice(&largest.to_le_bytes());
+    header.extend_from_slice(&codes.memory().number().to_le_bytes());
     header.resize(HEADER, 0);
     Ok(header)
 }
@@ -143,7 +149,13 @@ fn write_row(
 ) {
     let plain = |code: Code<'_>, out: &mut [f32]| decode(code.scale, code.first, code.rest, out);
     let code = codes.get(row);
-    if let Some(graph) = graph {
+    if let Some(graph) = graph.filter(|_| shape.memory != Memory::Speed) {
+        let missing = std::iter::repeat(&row);
+        let numbers = graph.neighbours(row).iter().chain(missing);
+        for (out, number) in out[..shape.links].as_chunks_mut::<3>().0.iter_mut().zip(numbers) {
+            out.copy_from_slice(&number.to_le_bytes()[..3]);
+        }
+    } else if let Some(graph) = graph {
         let neighbours = graph.neighbours(row);
         let (own, others) = scratch.split_at_mut(shape.padded);
         plain(code, own);
@@ -152,9 +164,9 @@ fn write_row(
         }
         let vectors = others.chunks_exact(shape.padded);
         let neighbours = neighbours.iter().copied().zip(vectors);
-        write_block(row, own, neighbours, metric, &mut out[..shape.block]);
+        write_block(row, own, neighbours, metric, &mut out[..shape.links]);
     }
-    let (first, rest) = out[shape.block..].split_at_mut(shape.padded);
+    let (first, rest) = out[shape.links..].split_at_mut(shape.padded);
     first.copy_from_slice(bytemuck::cast_slice(code.first));
     rest[..4].copy_from_slice(&code.scale.to_le_bytes());
     rest[4..8].copy_from_slice(&code.square.to_le_bytes());

@@ -3,7 +3,7 @@ mod metrics;
 use super::super::sealed::Prepared;
 use super::super::{Bitmap, Effort, IndexParams, Neighbour, Stamp};
 use super::VectorIndex;
-use crate::vector::{Metric, Space, distance, normalise};
+use crate::vector::{Memory, Metric, Space, distance, normalise};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 const STAMP: Stamp = Stamp { database: [9; 16], collection: 4 };
 const USUAL: Effort = Effort::Usual;
-const PARAMS: IndexParams = IndexParams { m: 16, ef_construction: 200, graph_at: 4096 };
+const PARAMS: IndexParams =
+    IndexParams { m: 16, ef_construction: 200, graph_at: 4096, memory: Memory::Speed };
 
 fn cosine(dimensions: usize) -> Space {
     Space { dimensions, metric: Metric::Cosine }
@@ -76,6 +77,16 @@ fn recall(found: &[Neighbour], right: &[Neighbour]) -> f64 {
 /// Live, sealed and reopened, with and without filters and deletions, against comparing with all.
 #[test]
 fn recall_is_high_in_every_form() {
+    for memory in Memory::ALL {
+        recall_is_high(memory);
+    }
+}
+
+fn recall_is_high(memory: Memory) {
+    let open = |folder: &Path, dimensions: usize| {
+        let params = IndexParams { memory, ..PARAMS };
+        VectorIndex::open(folder, cosine(dimensions), params, STAMP).unwrap().0
+    };
     let folder = tempfile::tempdir().unwrap();
     let mut points: BTreeMap<u32, Vec<f32>> = (0..).zip(vectors(9000, 32, 1)).collect();
     let queries = vectors(60, 32, 2);

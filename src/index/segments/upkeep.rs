@@ -123,17 +123,17 @@ impl VectorIndex {
     /// Writes the live segment and the points that are gone to files, as of `generation`. Searches
     /// and insertions go on.
     pub(crate) fn save(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, Codes::new(self.rotation.padded()), Plan::usual)
+        self.save_with(generation, self.no_codes(), Plan::usual)
     }
 
     /// The same for one who is about to leave: merges that take long are left for another time.
     pub(crate) fn save_briefly(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, Codes::new(self.rotation.padded()), Plan::brief)
+        self.save_with(generation, self.no_codes(), Plan::brief)
     }
 
     /// The same into a single file, which holds no point that is gone.
     pub(crate) fn compact(&self, generation: u64) -> Result<()> {
-        self.save_with(generation, Codes::new(self.rotation.padded()), Plan::all)
+        self.save_with(generation, self.no_codes(), Plan::all)
     }
 
     /// Adds points that are new to the index, by ascending numbers, and saves. For many points at
@@ -146,7 +146,7 @@ impl VectorIndex {
         points: impl Iterator<Item = Result<(u32, Vec<f32>)>>,
         generation: u64,
     ) -> Result<()> {
-        let mut codes = Codes::new(self.rotation.padded());
+        let mut codes = self.no_codes();
         for point in points {
             let (id, vector) = point?;
             self.space.check(&vector)?;
@@ -199,7 +199,7 @@ impl VectorIndex {
         loop {
             let frozen = self.parts().frozen.clone();
             let Some(generation) = frozen.last().map(|f| f.generation) else { return Ok(()) };
-            let more = Codes::new(self.rotation.padded());
+            let more = self.no_codes();
             let generation = Some(generation);
             let taken = Taken { more, frozen, sealed: Vec::new(), generation };
             self.rewrite(taken, threads, &AtomicBool::new(false))?;
@@ -216,7 +216,7 @@ impl VectorIndex {
             if sealed.is_empty() {
                 return Ok(());
             }
-            let more = Codes::new(self.rotation.padded());
+            let more = self.no_codes();
             let taken = Taken { more, frozen: Vec::new(), sealed, generation: None };
             self.rewrite(taken, background_threads(), &self.upkeep.stop)?;
         }
@@ -287,6 +287,10 @@ impl VectorIndex {
         Ok(())
     }
 
+    fn no_codes(&self) -> Codes {
+        Codes::new(self.rotation.padded(), self.params.memory)
+    }
+
     /// All that is alive, as codes by ascending numbers.
     fn gather(&self, more: Codes, frozen: &[Frozen], chosen: &[Arc<Sealed>]) -> Result<Codes> {
         let dead = &*self.parts().dead;
@@ -314,7 +318,7 @@ impl VectorIndex {
             return Ok(added);
         }
         points.sort_unstable_by_key(|(id, _)| *id);
-        let mut codes = Codes::new(self.rotation.padded());
+        let mut codes = self.no_codes();
         for (id, code) in points {
             codes.push_code(id, code);
         }

@@ -8,7 +8,7 @@ use super::super::records::{ChunkRecord, CollectionRecord, DocumentRecord, Head}
 use super::{KINDS, Kind, keys};
 use crate::encode::Fingerprint;
 use crate::text::{Document, Heading, Value};
-use crate::vector::Metric;
+use crate::vector::{Memory, Metric};
 
 const HEAD: Head = Head { generation: 3, records: 12, digest: 0x0123_4567_89ab_cdef };
 
@@ -73,6 +73,7 @@ fn collection() -> CollectionRecord {
         chunks: 1,
         generation: 3,
         metric: Metric::Dot,
+        memory: Memory::Balanced,
     }
 }
 
