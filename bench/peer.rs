@@ -1,6 +1,7 @@
 //! vdb as a program of `bench/peers`: builds an index of the vectors in a folder, then answers.
 //!
 //! Building is what a lost index costs: every vector read from the store and linked, on all threads.
+//! `VDB_BENCH_MEMORY` names a memory choice other than `speed`.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -16,7 +17,7 @@ use std::fs;
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use vdb::{Collection, CollectionOptions, Database, Document};
+use vdb::{Collection, CollectionOptions, Database, Document, Memory, Metric};
 
 fn vectors(path: &Path, dimensions: usize) -> Vec<Vec<f32>> {
     let bytes = fs::read(path).unwrap();
@@ -28,7 +29,12 @@ fn vectors(path: &Path, dimensions: usize) -> Vec<Vec<f32>> {
 /// Documents are added in the order of the file, so chunk numbers are its rows.
 fn fill(database: &Path, base: &Path, dimensions: usize) {
     let database = Database::open(database).unwrap();
-    let options = CollectionOptions::dimensions(dimensions);
+    let metric = match std::env::var("PEERS_METRIC").as_deref() {
+        Ok("l2") => Metric::Euclidean,
+        _ => Metric::Cosine,
+    };
+    let memory = std::env::var("VDB_BENCH_MEMORY").map_or(Memory::Speed, |m| m.parse().unwrap());
+    let options = CollectionOptions::dimensions(dimensions).metric(metric).memory(memory);
     let collection = database.collection("peer", &options).unwrap();
     for (start, part) in vectors(base, dimensions).chunks(4096).enumerate() {
         let documents = part

@@ -20,9 +20,10 @@ use std::io::{Cursor, Write as _};
 use support::{files, words};
 use vdb::{CollectionOptions, Database, Document, Filter, Mode};
 
-/// The present format: format 1, whose segment files are of version 2.
-const FIXTURE: &str = "tests/golden/format-1-segments-2.zip";
-const OLDER_SEGMENTS: &str = "tests/golden/format-1.zip";
+/// The present format: format 1, with collection records of version 2 and segment files of version 3.
+const FIXTURE: &str = "tests/golden/format-1-segments-3.zip";
+/// With collection records of version 1 and segment files of versions 1 and 2.
+const OLDER: [&str; 2] = ["tests/golden/format-1.zip", "tests/golden/format-1-segments-2.zip"];
 
 /// What the fixture was made of: forty documents, ten of them replaced and five removed.
 fn document(i: usize, revision: usize) -> Document {
@@ -47,9 +48,11 @@ fn format_1_opens() {
 
 /// An index is a cache, so one of an older version is made anew, and that is told.
 #[test]
-fn format_1_with_segments_of_version_1_opens() {
+fn format_1_with_older_segments_opens() {
     let told = "the vector index: rebuilt from the store: its files are of an older version";
-    opens(OLDER_SEGMENTS, &[told]);
+    for fixture in OLDER {
+        opens(fixture, &[told]);
+    }
 }
 
 fn opens(fixture: &str, notices: &[&str]) {

@@ -372,3 +372,42 @@ fn figures_of_the_index_are_those_of_its_files_and_of_what_is_in_memory() {
     assert_eq!(collection.query_vector(&[1.0; DIMENSIONS]).run().unwrap()[0].document, "new");
     assert!(collection.index_stats().unwrap().up_to_date);
 }
+
+/// The same filters over and over, while documents come, change and go: what they allow is told by the
+/// documents as they are.
+#[test]
+fn a_filter_that_is_used_again_sees_every_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("db")).unwrap();
+    let options = CollectionOptions::dimensions(DIMENSIONS);
+    let collection = database.collection("points", &options).unwrap();
+    let mut random = Random(5);
+    let mut fields: std::collections::BTreeMap<String, i64> = std::collections::BTreeMap::new();
+    for round in 0..40 {
+        let id = format!("d{}", random.below(12));
+        if random.below(4) == 0 {
+            collection.remove(&[&id]).unwrap();
+            fields.remove(&id);
+        } else {
+            let n = random.below(6) as i64;
+            let document = Document::new(id.as_str(), "").vector(random.vector()).field("n", n);
+            collection.add([document]).unwrap();
+            fields.insert(id, n);
+        }
+        for bound in [1, 3, 5] {
+            let query = random.vector();
+            let asked =
+                collection.query_vector(&query).top_k(20).filter(Filter::field("n").lt(bound));
+            let found = match asked.run() {
+                // No document is left that has the field.
+                Err(Error::UnknownField { .. }) => Vec::new(),
+                found => found.unwrap(),
+            };
+            let mut found = ids(&found);
+            found.sort_unstable();
+            let right: Vec<&str> =
+                fields.iter().filter(|(_, n)| **n < bound).map(|(id, _)| id.as_str()).collect();
+            assert_eq!(found, right, "round {round}, below {bound}");
+        }
+    }
+}

@@ -6,15 +6,21 @@ use crate::index::{Bitmap, Filter};
 use crate::store::records::DocumentRecord;
 use crate::store::{Kind, keys};
 use crate::text::Metadata;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 /// A cache of the store like every index, made by the first filter and kept in step by commits.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
     documents: BTreeMap<u32, (Range<u32>, Metadata)>,
+    /// What the latest filters allow, the last one first: many queries share a filter, and to ask every
+    /// document again takes longer than the search.
+    recent: Mutex<VecDeque<(Filter, Bitmap)>>,
 }
+
+/// Filters whose chunks are remembered.
+const RECENT: usize = 16;
 
 impl Catalogue {
     fn load(inner: &Inner) -> Result<Self> {
@@ -28,14 +34,40 @@ impl Catalogue {
     }
 
     pub(super) fn insert(&mut self, document: u32, record: &DocumentRecord) {
+        for (filter, chunks) in self.recent.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            if filter.matches(&record.metadata) {
+                chunks.insert_range(record.chunks.clone());
+            }
+        }
         self.documents.insert(document, (record.chunks.clone(), record.metadata.clone()));
     }
 
     pub(super) fn remove(&mut self, document: u32) {
-        self.documents.remove(&document);
+        if let Some((range, _)) = self.documents.remove(&document) {
+            for (_, chunks) in self.recent.get_mut().unwrap_or_else(PoisonError::into_inner) {
+                chunks.remove_range(range.clone());
+            }
+        }
     }
 
     fn allowed(&self, filter: &Filter) -> Result<Bitmap> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = recent.iter().position(|(known, _)| known == filter)
+            && let Some(found) = recent.remove(at)
+        {
+            let chunks = found.1.clone();
+            recent.push_front(found);
+            return Ok(chunks);
+        }
+        drop(recent);
+        let chunks = self.scan(filter)?;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_front((filter.clone(), chunks.clone()));
+        recent.truncate(RECENT);
+        Ok(chunks)
+    }
+
+    fn scan(&self, filter: &Filter) -> Result<Bitmap> {
         let mut chunks = Bitmap::new();
         for (range, metadata) in self.documents.values() {
             if filter.matches(metadata) {

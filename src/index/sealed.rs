@@ -46,8 +46,8 @@ mod recall;
 mod search;
 mod write;
 
-use super::Stamp;
 use super::codes::Code;
+use super::{Bitmap, Stamp};
 use crate::error::{Error, Result};
 use crate::hash::checksum;
 use crate::vector::code::CodeError;
@@ -58,6 +58,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use recall::Recall;
@@ -87,6 +88,8 @@ pub(super) struct Sealed {
     recall: Recall,
     /// One bit for each block of rows that was compared with its checksum.
     checked: Box<[AtomicU64]>,
+    /// Its chunk numbers as a set, made by the first filter.
+    members: OnceLock<Bitmap>,
 }
 
 /// Where things stand; worked out once, since every step of a walk asks.
@@ -214,7 +217,9 @@ impl Sealed {
             .last_chunk()
             .map_or_else(|| Recall::from_bytes(&[0; recall::BYTES]), Recall::from_bytes);
         let path = path.to_path_buf();
-        let sealed = Self { path, map, shape, metric, largest, error, entry, recall, checked };
+        let members = OnceLock::new();
+        let sealed =
+            Self { path, map, shape, metric, largest, error, entry, recall, checked, members };
         let ascending = sealed.ids().is_sorted_by(|a, b| a < b);
         if !ascending || sealed.unreached().iter().any(|row| *row as usize >= points) {
             return Err(damaged("its numbers are in disorder"));
@@ -244,7 +249,7 @@ impl Sealed {
 
     /// Bytes that it holds besides.
     pub(super) fn heap_bytes(&self) -> usize {
-        size_of_val(&*self.checked)
+        size_of_val(&*self.checked) + self.members.get().map_or(0, Bitmap::serialized_size)
     }
 
     /// Whether searches can walk it.

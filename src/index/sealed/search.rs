@@ -236,7 +236,12 @@ impl Sealed {
         };
         if let Some(allowed) = allowed.filter(|a| a.len() < ids.len() as u64 / 4) {
             let picked = allowed.iter().filter(|id| !dead.contains(*id));
-            return picked.filter_map(|id| ids.binary_search(&id).ok()).try_for_each(at);
+            let mut from = 0;
+            let mut rows = picked.filter_map(|id| {
+                from += ahead(&ids[from..], id);
+                (ids.get(from) == Some(&id)).then_some(from)
+            });
+            return rows.try_for_each(at);
         }
         for (row, id) in ids.iter().enumerate() {
             if !dead.contains(*id) && allowed.is_none_or(|a| a.contains(*id)) {
@@ -246,12 +251,21 @@ impl Sealed {
         Ok(())
     }
 
+    /// How many points a search may return.
     fn selected(&self, dead: &Bitmap, allowed: Option<&Bitmap>) -> usize {
         if dead.is_empty() && allowed.is_none() {
             return self.len();
         }
-        let may = |id: &&u32| !dead.contains(**id) && allowed.is_none_or(|a| a.contains(**id));
-        self.ids().iter().filter(may).count()
+        let members = self.members.get_or_init(|| {
+            Bitmap::from_sorted_iter(self.ids().iter().copied()).unwrap_or_default()
+        });
+        let gone = members.intersection_len(dead);
+        let selected = match allowed {
+            None => members.len() - gone,
+            Some(allowed) if gone == 0 => members.intersection_len(allowed),
+            Some(allowed) => (members & allowed).difference_len(dead),
+        };
+        usize::try_from(selected).unwrap_or(usize::MAX)
     }
 
     /// Best-first search of the graph until `ef` rows that `may` be returned are nearer than all that
@@ -351,6 +365,16 @@ impl Sphere {
     }
 }
 
+/// How many of these ascending numbers are below `id`, in steps that double: most are not far.
+fn ahead(ids: &[u32], id: u32) -> usize {
+    let mut end = 1;
+    while ids.get(end).is_some_and(|other| *other < id) {
+        end *= 2;
+    }
+    let start = end / 2;
+    start + ids[start..ids.len().min(end + 1)].partition_point(|other| *other < id)
+}
+
 /// A row, and what its rank is at least and at most.
 struct Between {
     row: u32,
@@ -369,4 +393,22 @@ fn within(mut all: Vec<Between>, limit: usize) -> Vec<Between> {
         all.retain(|n| n.least <= bound);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn steps_that_double_find_the_place(
+            numbers in proptest::collection::btree_set(0u32..300, 0..80),
+            id in 0u32..320,
+        ) {
+            let numbers: Vec<u32> = numbers.into_iter().collect();
+            let right = numbers.iter().filter(|number| **number < id).count();
+            prop_assert_eq!(ahead(&numbers, id), right);
+        }
+    }
 }
