@@ -392,7 +392,6 @@ fn nothing_is_missing_while_segments_are_sealed_and_merged() {
     assert_eq!(index.take_trouble(), None);
     let switches = usize::try_from(index.writer().next).unwrap();
     let (searches, misses) = (searches.into_inner(), misses.into_inner());
-    println!("{switches} segments were written, {misses} of {searches} searches were short");
     assert!(switches >= rounds, "{switches}");
     assert!(misses * 50 <= searches, "{misses} of {searches}");
     index.save(9999).unwrap();
