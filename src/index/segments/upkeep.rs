@@ -48,6 +48,10 @@ impl Lane {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.as_ref().is_none_or(JoinHandle::is_finished) {
             // Without a thread, whoever comes to the limit does the work.
+            let work = || {
+                step_back();
+                work();
+            };
             *thread = std::thread::Builder::new().name("vdb-upkeep".to_owned()).spawn(work).ok();
         }
     }
@@ -80,7 +84,7 @@ impl VectorIndex {
         self.freeze(generation);
         if self.parts().frozen.len() > MAX_FROZEN {
             // Who adds faster than that waits.
-            let sealed = self.seal_frozen(all_threads());
+            let sealed = self.seal_frozen(background_threads());
             self.note(sealed);
         }
         let index = Arc::clone(self);
@@ -352,6 +356,17 @@ impl VectorIndex {
         let path = self.folder.join(format!("{number:08}.segment"));
         let sealed = Sealed::write(&path, codes, graph.as_ref(), self.space, threads, self.stamp)?;
         Ok(Some(Arc::new(sealed)))
+    }
+}
+
+/// Lets searches and commits go before this thread and those that it starts, where the system can do
+/// that for one thread.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    #[expect(unsafe_code, reason = "the priority of a thread has no safe form")]
+    // SAFETY: it takes numbers alone. What it returns does not matter: without it all goes on.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
     }
 }
 
