@@ -2,7 +2,7 @@
 
 use super::collection::Inner;
 use crate::error::{Error, Result};
-use crate::index::{Bitmap, Effort, Neighbour};
+use crate::index::{Bitmap, Effort, Neighbour, with_spare};
 
 /// How nearest chunks are found.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ impl Inner {
             Search::Graph(effort) => {
                 let record = self.record();
                 // What codes put just beyond the last may belong before it.
-                let spare = top_k.saturating_add(top_k / 4 + 6);
+                let spare = with_spare(top_k);
                 let mut found = index.search(query, spare, effort, allowed)?;
                 for neighbour in &mut found {
                     // One that is just being removed keeps its place.

@@ -294,8 +294,7 @@ impl<'a> Query<'a> {
     /// the store, and scores are those of 11-bit codes: less than 0.001 off by cosine, by products about
     /// a thousandth of both lengths; Euclidean distances are good where they are not much smaller than
     /// the lengths. There a page is cut from a search of its own, so ask once for as many numbers as all
-    /// pages need. A chunk whose document
-    /// is just being removed may be among them.
+    /// pages need. A chunk whose document is just being removed may be among them.
     ///
     /// # Errors
     /// Those of [`Query::run`].

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 impl Collection {
     /// A query for passages like a document that is stored: by its vector, or where it has several
-    /// chunks by the mean of their vectors, brought to unit length. Passages of the document itself
+    /// chunks by the mean of their vectors, of unit length where the metric is cosine. Passages of the document itself
     /// are never among the hits. Needs no encoder. [`Query::run`] fails with [`Error::NotFound`]
     /// where there is no such document.
     ///

@@ -57,6 +57,11 @@ impl PartialOrd for Neighbour {
     }
 }
 
+/// How many candidates are put in order by something finer to get the best `limit` of them.
+pub(crate) fn with_spare(limit: usize) -> usize {
+    limit.saturating_add(limit / 4 + 6)
+}
+
 /// How hard a search tries.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Effort {

@@ -67,6 +67,16 @@ impl Parts {
     fn unsaved(&self) -> impl Iterator<Item = &Arc<Live>> {
         self.frozen.iter().map(|f| &f.points).chain(std::iter::once(&self.live))
     }
+
+    /// The points in no file, those that are gone included.
+    fn unsaved_ids(&self) -> Bitmap {
+        self.unsaved().flat_map(|live| live.points().map(|(id, _)| id)).collect()
+    }
+
+    /// The points in files, those that are gone included.
+    fn sealed_ids(&self) -> Bitmap {
+        self.sealed.iter().flat_map(|sealed| sealed.ids().iter().copied()).collect()
+    }
 }
 
 impl VectorIndex {
@@ -132,14 +142,7 @@ impl VectorIndex {
     /// The points that can be found.
     pub(crate) fn ids(&self) -> Bitmap {
         let parts = self.parts();
-        let mut ids = Bitmap::new();
-        for live in parts.unsaved() {
-            ids.extend(live.points().map(|(id, _)| id));
-        }
-        for sealed in &parts.sealed {
-            ids.extend(sealed.ids().iter().copied());
-        }
-        ids - &*parts.dead
+        (parts.unsaved_ids() | parts.sealed_ids()) - &*parts.dead
     }
 
     /// Points that are in no file yet.

@@ -7,10 +7,10 @@
 //! so that duplicates are no mistakes.
 
 use super::Sealed;
-use super::search::{Prepared, with_spare};
+use super::search::{Prepared, wide_enough};
 use crate::error::Result;
 use crate::index::graph::parallel;
-use crate::index::{Bitmap, Neighbour};
+use crate::index::{Bitmap, Neighbour, with_spare};
 use crate::vector::code::decode;
 
 /// Numbers of candidates at which recall is known.
@@ -148,7 +148,7 @@ impl Sealed {
     ) -> Result<f32> {
         let Some(last) = right.last() else { return Ok(1.0) };
         let keep = with_spare(right.len());
-        let rough = self.walk(query, keep, ef.max(keep + keep / 2), Some(row), |r| r != row)?;
+        let rough = self.walk(query, keep, wide_enough(ef, keep), Some(row), |r| r != row)?;
         let close = self.closest(query, right.len(), rough)?;
         let hits = close.iter().filter(|n| n.distance <= last.distance).count();
         Ok(hits as f32 / right.len() as f32)

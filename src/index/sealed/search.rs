@@ -5,16 +5,11 @@ use crate::error::Result;
 use crate::index::codes::Code;
 use crate::index::exact::Best;
 use crate::index::frontier::{Frontier, Seen};
-use crate::index::{Bitmap, Effort, Neighbour};
+use crate::index::{Bitmap, Effort, Neighbour, with_spare};
 use crate::vector::code::{CodeError, QueryCode};
 use crate::vector::fastscan::{Found, Table, estimate};
 use crate::vector::{Memory, Metric, Rotation, prefetch};
 use std::cell::RefCell;
-
-/// How many candidates are compared once more by whole codes to get `limit`.
-pub(super) fn with_spare(limit: usize) -> usize {
-    limit.saturating_add(limit / 4 + 6)
-}
 
 /// The recall that is wanted where nobody says, and the fewest candidates for it: the rows of a small
 /// segment are found with few, queries that are less like them are not.
@@ -23,6 +18,11 @@ const CANDIDATES: usize = 256;
 
 /// Walks that come back short, each twice as wide, before all rows are compared.
 const WALKS: usize = 5;
+
+/// As many candidates as it takes to keep `keep` rows, or `ef` where that is more.
+pub(super) fn wide_enough(ef: usize, keep: usize) -> usize {
+    ef.max(keep.saturating_add(keep / 2))
+}
 
 /// Rows that were visited, rows that were counted, what is open, and what a block gave.
 type Walk = (Seen, Seen, Frontier, Found);
@@ -138,7 +138,7 @@ impl Sealed {
         let keep = with_spare(limit);
         // A row that several neighbours lead to is one of the `ef` each time, but for products. To
         // count it once costs a tenth of the speed at the same recall.
-        let mut ef = ef.max(keep.saturating_add(keep / 2));
+        let mut ef = wide_enough(ef, keep);
         for _ in 0..WALKS {
             let found = if selected == self.len() {
                 self.walk(query, keep, ef, None, |_| true)?

@@ -264,12 +264,9 @@ impl VectorIndex {
         parts.frozen.retain(|f| !frozen.iter().any(|old| Arc::ptr_eq(&old.points, &f.points)));
         parts.sealed.retain(|s| !chosen.iter().any(|old| Arc::ptr_eq(old, s)));
         parts.sealed.extend(new);
-        let mut present = Bitmap::new();
-        for sealed in &parts.sealed {
-            present.extend(sealed.ids().iter().copied());
-        }
+        let sealed = parts.sealed_ids();
         let mut next = state.clone();
-        next.set_dead(&(&*parts.dead & &present));
+        next.set_dead(&(&*parts.dead & &sealed));
         next.generation = generation.unwrap_or(next.generation);
         next.segments = parts
             .sealed
@@ -278,10 +275,7 @@ impl VectorIndex {
             .collect();
         next.write(&self.folder)?;
         *state = next;
-        for live in parts.unsaved() {
-            present.extend(live.points().map(|(id, _)| id));
-        }
-        parts.dead = Arc::new(&*parts.dead & &present);
+        parts.dead = Arc::new(&*parts.dead & &(sealed | parts.unsaved_ids()));
         self.show(parts);
         drop(state);
         for old in chosen {
