@@ -20,10 +20,14 @@ use std::io::{Cursor, Write as _};
 use support::{files, words};
 use vdb::{CollectionOptions, Database, Document, Filter, Mode};
 
-/// The present format: format 1, with collection records of version 2 and segment files of version 3.
-const FIXTURE: &str = "tests/golden/format-1-segments-3.zip";
-/// With collection records of version 1 and segment files of versions 1 and 2.
-const OLDER: [&str; 2] = ["tests/golden/format-1.zip", "tests/golden/format-1-segments-2.zip"];
+/// The present format: format 1, with collection records of version 2 and segment files of version 4.
+const FIXTURE: &str = "tests/golden/format-1-segments-4.zip";
+/// With segment files of versions 1, 2 and 3, and before the last with collection records of version 1.
+const OLDER: [&str; 3] = [
+    "tests/golden/format-1.zip",
+    "tests/golden/format-1-segments-2.zip",
+    "tests/golden/format-1-segments-3.zip",
+];
 
 /// What the fixture was made of: forty documents, ten of them replaced and five removed.
 fn document(i: usize, revision: usize) -> Document {

@@ -194,6 +194,21 @@ fn numbers_are_paged_as_well() {
     }
 }
 
+/// Codes tell a score to within a thousandth; who asks for more than that gets what the vectors say.
+#[test]
+fn a_thorough_search_goes_by_the_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, collection, _) = points(&folder.path().join("db"));
+    database.compact().unwrap();
+    let vector = Random(9).vector();
+    let query = collection.query_vector(&vector).top_k(30);
+    let right = query.clone().exact(true).run_numbers().unwrap();
+    let by_codes = query.clone().run_numbers().unwrap();
+    assert_ne!(by_codes, right, "the points are in no file");
+    assert_eq!(query.clone().ef_search(1024).run_numbers().unwrap(), right);
+    assert_eq!(query.recall(0.995).run_numbers().unwrap(), right);
+}
+
 #[test]
 fn hits_below_the_least_score_are_left_out() {
     let folder = tempfile::tempdir().unwrap();

@@ -293,7 +293,8 @@ impl<'a> Query<'a> {
     /// By vectors alone, and neither exact nor one passage a document, nothing at all is read from
     /// the store, and scores are those of 11-bit codes: less than 0.001 off by cosine, by products about
     /// a thousandth of both lengths; Euclidean distances are good where they are not much smaller than
-    /// the lengths. There a page is cut from a search of its own, so ask once for as many numbers as all
+    /// the lengths. With a recall above 0.99 or 1,024 candidates and more, which codes do not tell
+    /// apart, the vectors put the best in order. There a page is cut from a search of its own, so ask once for as many numbers as all
     /// pages need. A chunk whose document is just being removed may be among them.
     ///
     /// # Errors
@@ -302,7 +303,9 @@ impl<'a> Query<'a> {
         let Some(prepared) = self.prepared(None)? else { return Ok(Vec::new()) };
         let (allowed, mode, vector) = &prepared;
         if let (Mode::Dense, Some(vector), false) = (mode, vector, self.by_document || self.exact) {
-            let search = Search::Codes(self.effort());
+            let effort = self.effort();
+            let search =
+                if effort.is_thorough() { Search::Graph(effort) } else { Search::Codes(effort) };
             let inner = &self.collection.inner;
             let found = inner.nearest(vector, self.end(), search, allowed.as_ref())?;
             let metric = self.metric();

@@ -14,6 +14,13 @@ impl Best {
         Self { limit, heap: BinaryHeap::new() }
     }
 
+    /// Whether one at this distance may be kept.
+    #[inline]
+    pub(super) fn takes(&self, distance: f32) -> bool {
+        self.heap.len() < self.limit
+            || self.heap.peek().is_some_and(|worst| distance <= worst.distance)
+    }
+
     pub(super) fn push(&mut self, neighbour: Neighbour) {
         if self.heap.len() < self.limit {
             self.heap.push(neighbour);

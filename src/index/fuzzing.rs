@@ -3,7 +3,7 @@
 use super::exact::Best;
 use super::sealed::{self, Prepared, Sealed};
 use super::state::{State, sum_of};
-use super::{Bitmap, Effort, Neighbour, Stamp};
+use super::{Among, Bitmap, Effort, Neighbour, Stamp};
 use crate::vector::{Metric, Rotation, Space};
 use std::io::Write as _;
 use std::path::Path;
@@ -50,12 +50,13 @@ pub(crate) fn segment(file: &[u8], metric: Metric, make_sum_right: bool) {
     let dead: Bitmap = sealed.ids().iter().copied().filter(|id| id % 3 == 0).collect();
     let allowed: Bitmap = sealed.ids().iter().copied().filter(|id| id % 2 == 0).collect();
     for allowed in [None, Some(&allowed)] {
-        let may = |id: u32| !dead.contains(id) && allowed.is_none_or(|a| a.contains(id));
+        let among = Among { dead: &dead, allowed };
+        let may = |id: u32| among.holds(id);
         let mut best = Best::new(LIMIT);
-        if sealed.search(&query, &mut best, LIMIT, Effort::Candidates(16), &dead, allowed).is_ok() {
+        if sealed.search(&query, &mut best, LIMIT, Effort::Candidates(16), among).is_ok() {
             check(&best.into_sorted(), may);
         }
-        if let Ok(found) = sealed.search_exact(&query, LIMIT, &dead, allowed) {
+        if let Ok(found) = sealed.search_exact(&query, LIMIT, among) {
             assert!(found.into_iter().all(may));
         }
         // A search scans what is as small as this; the graph is walked all the same.

@@ -215,7 +215,7 @@ impl<'a> Draft<'a> {
             // Most are too far, and their sketch shows it.
             let bound = frontier.bound();
             fresh.retain(|r| {
-                let may_be_near = self.sketches.at_least(query, *r) < bound;
+                let may_be_near = query.at_least(self.sketches.get(*r)) < bound;
                 if may_be_near {
                     self.codes.prefetch(*r);
                 }

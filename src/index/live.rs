@@ -1,15 +1,18 @@
 //! The live segment: points that were added since the last save, found from the moment of their
 //! insertion. The one place that names hnsw_rs.
 //!
-//! Each vector is held once, in an append-only arena that searches read without locks. What hnsw_rs
-//! holds as a point's data is only the row in that arena; its distance looks the vectors up. A small
-//! segment has no graph: comparing with all of it is as fast. Nor has one for largest products, which
-//! are no distances that a graph of hnsw_rs could go by; a segment that large is sealed by the commit
-//! that made it.
+//! Each vector is held once, in an append-only arena that searches read without locks, beside its code.
+//! What hnsw_rs holds as a point's data is only the row in that arena; its distance looks the vectors
+//! up. A small segment has no graph: comparing with all of it is as fast. Codes, a fourth as long,
+//! tell for most points that they cannot be among the nearest. Nor is there a graph for largest
+//! products, which are no distances that a graph of hnsw_rs could go by; a segment that large is
+//! sealed by the commit that made it.
 
+use super::codes::OwnedCode;
 use super::exact::Best;
-use super::{Bitmap, IndexParams, Neighbour};
-use crate::vector::Metric;
+use super::sealed::Prepared;
+use super::{Among, IndexParams, Neighbour};
+use crate::vector::{Metric, Rotation};
 use hnsw_rs::prelude::{Distance, FilterT, Hnsw};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -29,7 +32,14 @@ thread_local! {
     static CURRENT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-type Arena = boxcar::Vec<(u32, Box<[f32]>)>;
+type Arena = boxcar::Vec<Point>;
+
+/// A point that is in no file.
+pub(super) struct Point {
+    pub(super) id: u32,
+    vector: Box<[f32]>,
+    pub(super) code: OwnedCode,
+}
 type Graph = Hnsw<'static, u32, RowDistance>;
 
 struct RowDistance {
@@ -39,7 +49,7 @@ struct RowDistance {
 
 impl RowDistance {
     fn vector(&self, row: u32) -> &[f32] {
-        self.arena.get(row as usize).map_or(&[], |(_, vector)| vector)
+        self.arena.get(row as usize).map_or(&[], |point| &point.vector)
     }
 }
 
@@ -59,19 +69,12 @@ impl Distance<u32> for RowDistance {
 /// What a search may return.
 struct Allowed<'a> {
     arena: &'a Arena,
-    dead: &'a Bitmap,
-    allowed: Option<&'a Bitmap>,
-}
-
-impl Allowed<'_> {
-    fn id(&self, id: u32) -> bool {
-        !self.dead.contains(id) && self.allowed.is_none_or(|allowed| allowed.contains(id))
-    }
+    among: Among<'a>,
 }
 
 impl FilterT for Allowed<'_> {
     fn hnsw_filter(&self, row: &usize) -> bool {
-        self.arena.get(*row).is_some_and(|(id, _)| self.id(*id))
+        self.arena.get(*row).is_some_and(|point| self.among.holds(point.id))
     }
 }
 
@@ -101,15 +104,18 @@ impl Live {
 
     /// Inserts points that are not there yet; the caller sees to that, and that no other thread
     /// inserts.
-    pub(super) fn insert<'v>(&self, items: impl Iterator<Item = (u32, &'v [f32])>) {
+    pub(super) fn insert<'v>(
+        &self,
+        items: impl Iterator<Item = (u32, &'v [f32])>,
+        rotation: &Rotation,
+    ) {
         let first = self.arena.count();
-        {
+        for (id, vector) in items {
+            let code = OwnedCode::new(vector, rotation, self.params.memory);
+            let row = self.arena.push(Point { id, vector: vector.into(), code });
             let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-            for (id, vector) in items {
-                let row = self.arena.push((id, vector.into()));
-                #[expect(clippy::cast_possible_truncation, reason = "ids are u32 and distinct")]
-                rows.insert(id, row as u32);
-            }
+            #[expect(clippy::cast_possible_truncation, reason = "ids are u32 and distinct")]
+            rows.insert(id, row as u32);
         }
         let count = self.arena.count();
         match self.graph.get() {
@@ -138,35 +144,32 @@ impl Live {
     pub(super) fn search(
         &self,
         query: &[f32],
+        prepared: &Prepared,
         best: &mut Best,
         limit: usize,
         ef: usize,
-        dead: &Bitmap,
-        allowed: Option<&Bitmap>,
+        among: Among<'_>,
     ) {
-        let filter = Allowed { arena: &self.arena, dead, allowed };
-        let Some(graph) = self.graph.get() else { return self.scan(query, best, dead, allowed) };
-        let selected = self.selected(dead, allowed);
+        let Some(graph) = self.graph.get() else {
+            return self.scan(query, prepared, best, among);
+        };
+        let selected = self.selected(among);
         if super::segments::scan_is_better(selected, self.len()) {
-            return self.scan(query, best, dead, allowed);
+            return self.scan(query, prepared, best, among);
         }
         CURRENT.with_borrow_mut(|current| {
             current.clear();
             current.extend_from_slice(query);
         });
-        let plain = dead.is_empty() && allowed.is_none();
-        let found = graph.search_filter(
-            &[QUERY],
-            limit,
-            ef.max(limit),
-            if plain { None } else { Some(&filter) },
-        );
+        let allowed = Allowed { arena: &self.arena, among };
+        let filter: Option<&dyn FilterT> = if among.is_all() { None } else { Some(&allowed) };
+        let found = graph.search_filter(&[QUERY], limit, ef.max(limit), filter);
         if found.len() < limit.min(selected) {
-            return self.scan(query, best, dead, allowed);
+            return self.scan(query, prepared, best, among);
         }
         best.extend(found.into_iter().filter_map(|neighbour| {
-            let (id, _) = self.arena.get(neighbour.d_id)?;
-            Some(Neighbour { id: *id, distance: neighbour.distance })
+            let point = self.arena.get(neighbour.d_id)?;
+            Some(Neighbour { id: point.id, distance: neighbour.distance })
         }));
     }
 
@@ -174,39 +177,36 @@ impl Live {
     pub(super) fn scan(
         &self,
         query: &[f32],
+        prepared: &Prepared,
         best: &mut Best,
-        dead: &Bitmap,
-        allowed: Option<&Bitmap>,
+        among: Among<'_>,
     ) {
-        if let Some(allowed) = allowed.filter(|a| a.len() < self.len() as u64 / 4) {
-            let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-            let picked = allowed.iter().filter(|id| !dead.contains(*id));
-            best.extend(picked.filter_map(|id| {
-                let (_, vector) = self.arena.get(*rows.get(&id)? as usize)?;
-                Some(Neighbour { id, distance: self.metric.rank(query, vector) })
-            }));
-            return;
-        }
-        let filter = Allowed { arena: &self.arena, dead, allowed };
-        for (_, (id, vector)) in self.arena.iter() {
-            if filter.id(*id) {
-                best.push(Neighbour { id: *id, distance: self.metric.rank(query, vector) });
+        let compare = |point: &Point| {
+            let code = point.code.get();
+            if best.takes(prepared.between(self.metric, code, point.code.error()).start) {
+                let distance = self.metric.rank(query, &point.vector);
+                best.push(Neighbour { id: point.id, distance });
             }
+        };
+        if let Some(picked) = among.few_of(self.len()) {
+            let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+            let picked = picked.filter_map(|id| self.arena.get(*rows.get(&id)? as usize));
+            return picked.for_each(compare);
         }
+        self.points().filter(|point| among.holds(point.id)).for_each(compare);
     }
 
     /// How many points a search may return.
-    fn selected(&self, dead: &Bitmap, allowed: Option<&Bitmap>) -> usize {
-        if dead.is_empty() && allowed.is_none() {
+    fn selected(&self, among: Among<'_>) -> usize {
+        if among.is_all() {
             return self.len();
         }
-        let filter = Allowed { arena: &self.arena, dead, allowed };
-        self.arena.iter().filter(|(_, (id, _))| filter.id(*id)).count()
+        self.points().filter(|point| among.holds(point.id)).count()
     }
 
     /// The points by row.
-    pub(super) fn points(&self) -> impl Iterator<Item = (u32, &[f32])> {
-        self.arena.iter().map(|(_, (id, vector))| (*id, &**vector))
+    pub(super) fn points(&self) -> impl Iterator<Item = &Point> {
+        self.arena.iter().map(|(_, point)| point)
     }
 }
 

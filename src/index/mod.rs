@@ -62,6 +62,32 @@ pub(crate) fn with_spare(limit: usize) -> usize {
     limit.saturating_add(limit / 4 + 6)
 }
 
+/// Which points a search may return.
+#[derive(Clone, Copy)]
+pub(crate) struct Among<'a> {
+    pub(crate) dead: &'a Bitmap,
+    /// All where there is none.
+    pub(crate) allowed: Option<&'a Bitmap>,
+}
+
+impl<'a> Among<'a> {
+    pub(crate) fn is_all(self) -> bool {
+        self.dead.is_empty() && self.allowed.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn holds(self, id: u32) -> bool {
+        !self.dead.contains(id) && self.allowed.is_none_or(|allowed| allowed.contains(id))
+    }
+
+    /// The numbers themselves, ascending, where looking these up beats asking each of `points`.
+    pub(crate) fn few_of(self, points: usize) -> Option<impl Iterator<Item = u32> + use<'a>> {
+        let Self { dead, allowed } = self;
+        let allowed = allowed.filter(|allowed| allowed.len() < points as u64 / 4)?;
+        Some(allowed.iter().filter(move |id| !dead.contains(*id)))
+    }
+}
+
 /// How hard a search tries.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Effort {
@@ -72,6 +98,17 @@ pub(crate) enum Effort {
     Recall(f32),
     /// With so many candidates (`ef`), and never fewer than about twice the answers.
     Candidates(usize),
+}
+
+impl Effort {
+    /// Whether more is asked for than codes can tell apart.
+    pub(crate) fn is_thorough(self) -> bool {
+        match self {
+            Self::Usual => false,
+            Self::Recall(wanted) => wanted > 0.99,
+            Self::Candidates(ef) => ef >= 1024,
+        }
+    }
 }
 
 /// Whose index it is: files of another database or collection are never read as ours.

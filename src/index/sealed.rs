@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! offset  size   field (all numbers little-endian)
-//!      0     8   magic "VDBSEG3\n"
-//!      8     4   format version, 3
+//!      0     8   magic "VDBSEG4\n"
+//!      8     4   format version, 4
 //!     12     4   dimensions
 //!     16     4   points n
 //!     20     4   neighbours of a row: 32, 16 for memory 2, or 0 where there is no graph
@@ -25,10 +25,12 @@
 //!      …   …     zeros up to a multiple of 8
 //!      …   b·8   xxh3-64 of each block of rows
 //!      …   …     zeros up to a multiple of 4096
-//!      …   …     rows, each filled up to a multiple of 64 bytes for memory 0, else 8
+//!      …   …     rows, each filled up to a multiple of 64 bytes, for memory 2 of 8
 //!
 //! size     field of a row, for d dimensions filled up to a multiple of 64
 //! 4·d+224  memory 0, where there is a graph: the neighbours, a block of `vector::fastscan`
+//! 64·k     memory 1, where there is a graph: the vector's sketch, `vector::sketch`; k lines of d/64 + 2
+//!          words
 //! 96, 48   memory 1 and 2, where there is a graph: the rows of the neighbours, 24 bits each, the
 //!          row's own for one that is missing
 //! d        code, first level, `vector::code`
@@ -52,6 +54,7 @@ use crate::error::{Error, Result};
 use crate::hash::checksum;
 use crate::vector::code::CodeError;
 use crate::vector::fastscan::MAX_ROWS;
+use crate::vector::sketch::Line;
 use crate::vector::{MAX_DIMENSIONS, Memory, Metric, Rotation, Space};
 use memmap2::Mmap;
 use std::fs::File;
@@ -64,15 +67,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use recall::Recall;
 pub(super) use search::Prepared;
 
-const MAGIC: [u8; 8] = *b"VDBSEG3\n";
-/// Before version 3.
-const OLDER_MAGICS: [[u8; 8]; 2] = [*b"VDBSEG1\n", *b"VDBSEG2\n"];
-const VERSION: u32 = 3;
+const MAGIC: [u8; 8] = *b"VDBSEG4\n";
+/// Before version 4.
+const OLDER_MAGICS: [[u8; 8]; 3] = [*b"VDBSEG1\n", *b"VDBSEG2\n", *b"VDBSEG3\n"];
+const VERSION: u32 = 4;
 const HEADER: usize = 128;
 const CHECKSUM: Range<usize> = 64..72;
 const RECALL: Range<usize> = 100..HEADER;
 const _: () = assert!(RECALL.end - RECALL.start == recall::BYTES);
 const PAGE: usize = 4096;
+/// Of x86-64 and most of Arm.
+const HUGE_PAGE: usize = 2 << 20;
 const BLOCK_BYTES: usize = 32 << 10;
 
 /// A mapped segment file.
@@ -100,7 +105,9 @@ struct Shape {
     points: usize,
     graph: bool,
     unreached: usize,
-    /// Bytes of a row's neighbours.
+    /// Bytes of a row's own sketch.
+    sketch: usize,
+    /// Where the row's code begins, after what it knows of its neighbours.
     links: usize,
     /// Bytes of a row.
     row: usize,
@@ -112,13 +119,14 @@ struct Shape {
 
 impl Shape {
     fn new(memory: Memory, padded: usize, points: usize, graph: bool, unreached: usize) -> Self {
-        let links = if graph { memory.links_bytes(padded) } else { 0 };
+        let sketch = if graph { memory.sketch_bytes(padded) } else { 0 };
+        let links = if graph { sketch + memory.links_bytes(padded) } else { 0 };
         let row = links + padded + 8 + memory.rest_bytes(padded);
         let row = row.next_multiple_of(memory.alignment());
         let shift = (BLOCK_BYTES / row).checked_ilog2().unwrap_or(0);
         let rows_at = 0;
         let mut shape =
-            Self { memory, padded, points, graph, unreached, links, row, shift, rows_at };
+            Self { memory, padded, points, graph, unreached, sketch, links, row, shift, rows_at };
         shape.rows_at = (shape.sums_at() + shape.blocks() * 8).next_multiple_of(PAGE);
         shape
     }
@@ -169,13 +177,16 @@ impl Sealed {
         // SAFETY: the file was renamed into place whole, is never written again, and the database's
         // lock keeps other processes of ours away; it is unlinked, not truncated, when it goes.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
+        // Walks are random; small pages do as well, slower.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         let Some(head) = map.first_chunk::<HEADER>() else {
             return Err(damaged("it is too short"));
         };
         let field = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
         let number = |at: usize| u32::from_le_bytes(field(at));
         if head[..8] != MAGIC || number(8) != VERSION {
-            return Err(damaged("it is not a segment of format version 3"));
+            return Err(damaged("it is not a segment of format version 4"));
         }
         if head[48..64] != stamp.database || number(32) != stamp.collection {
             return Err(damaged("it belongs to another collection"));
@@ -227,7 +238,7 @@ impl Sealed {
         Ok(sealed)
     }
 
-    /// Whether the file at `path` was written before version 3.
+    /// Whether the file at `path` was written before version 4.
     pub(super) fn is_older(path: &Path) -> bool {
         let mut magic = [0; 8];
         let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
@@ -326,6 +337,12 @@ impl Sealed {
             word.fetch_or(1 << (block % 64), Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// A row's own sketch; none for a memory choice without.
+    #[inline]
+    fn sketch<'a>(&self, row: &'a [u8]) -> &'a [Line] {
+        Line::from_bytes(&row[..self.shape.sketch])
     }
 
     #[inline]

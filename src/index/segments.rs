@@ -6,7 +6,7 @@ use super::exact::Best;
 use super::live::Live;
 use super::sealed::{Prepared, Sealed};
 use super::state::State;
-use super::{Bitmap, Effort, IndexParams, Neighbour, Stamp};
+use super::{Among, Bitmap, Effort, IndexParams, Neighbour, Stamp};
 use crate::error::{Error, Result};
 use crate::vector::{Rotation, Space};
 use std::collections::BTreeSet;
@@ -70,7 +70,7 @@ impl Parts {
 
     /// The points in no file, those that are gone included.
     fn unsaved_ids(&self) -> Bitmap {
-        self.unsaved().flat_map(|live| live.points().map(|(id, _)| id)).collect()
+        self.unsaved().flat_map(|live| live.points().map(|point| point.id)).collect()
     }
 
     /// The points in files, those that are gone included.
@@ -164,7 +164,7 @@ impl VectorIndex {
             self.space.check(vector)?;
         }
         let _writer = self.writer();
-        self.parts().live.insert(items.iter().copied());
+        self.parts().live.insert(items.iter().copied(), &self.rotation);
         Ok(())
     }
 
@@ -195,20 +195,18 @@ impl VectorIndex {
     ) -> Result<Vec<Neighbour>> {
         self.check(query)?;
         let parts = self.parts();
-        let dead = &*parts.dead;
+        let among = Among { dead: &parts.dead, allowed };
         let mut best = Best::new(top_k);
-        if !parts.sealed.is_empty() {
-            let prepared = Prepared::new(query, &self.rotation);
-            for sealed in &parts.sealed {
-                sealed.search(&prepared, &mut best, top_k, effort, dead, allowed)?;
-            }
+        let prepared = Prepared::new(query, &self.rotation);
+        for sealed in &parts.sealed {
+            sealed.search(&prepared, &mut best, top_k, effort, among)?;
         }
         let ef = match effort {
             Effort::Candidates(ef) => ef,
             Effort::Usual | Effort::Recall(_) => EF_LIVE.max(top_k.saturating_mul(EF_OF_TOP_K)),
         };
         for live in parts.unsaved() {
-            live.search(query, &mut best, top_k, ef, dead, allowed);
+            live.search(query, &prepared, &mut best, top_k, ef, among);
         }
         Ok(best.into_sorted())
     }
@@ -228,21 +226,19 @@ impl VectorIndex {
     ) -> Result<Vec<Neighbour>> {
         self.check(query)?;
         let parts = self.parts();
-        let dead = &*parts.dead;
+        let among = Among { dead: &parts.dead, allowed };
         let mut best = Best::new(top_k);
-        if !parts.sealed.is_empty() {
-            let prepared = Prepared::new(query, &self.rotation);
-            for sealed in &parts.sealed {
-                for id in sealed.search_exact(&prepared, top_k, dead, allowed)? {
-                    if let Some(vector) = vector(id)? {
-                        let distance = self.space.metric.rank(query, &vector);
-                        best.push(Neighbour { id, distance });
-                    }
+        let prepared = Prepared::new(query, &self.rotation);
+        for sealed in &parts.sealed {
+            for id in sealed.search_exact(&prepared, top_k, among)? {
+                if let Some(vector) = vector(id)? {
+                    let distance = self.space.metric.rank(query, &vector);
+                    best.push(Neighbour { id, distance });
                 }
             }
         }
         for live in parts.unsaved() {
-            live.scan(query, &mut best, dead, allowed);
+            live.scan(query, &prepared, &mut best, among);
         }
         Ok(best.into_sorted())
     }

@@ -183,6 +183,11 @@ impl QueryCode {
         self.square
     }
 
+    /// Its first level and the scale of that.
+    pub(crate) fn first(&self) -> (&[i8], f32) {
+        (&self.first, self.scale)
+    }
+
     /// The product with a vector by the first levels of both.
     #[inline]
     pub(crate) fn roughly(&self, scale: f32, first: &[i8]) -> f32 {

@@ -2,6 +2,7 @@
 
 use super::code::rest_bytes;
 use super::fastscan::{self, DEGREE};
+use super::sketch;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,7 +20,8 @@ pub enum Memory {
     /// each of them, so that a step of a search reads one place in memory. The default.
     #[default]
     Speed,
-    /// 632 bytes: the same without the codes of neighbours. A step reads 33 places.
+    /// 704 bytes: the same, but for the codes of neighbours, with one of 1 bit an element of the vector
+    /// itself. A step reads a line of each neighbour, and more of those that may be near.
     Balanced,
     /// 440 bytes: a code of 8 bits an element and 16 neighbours.
     Small,
@@ -57,6 +59,11 @@ impl Memory {
         if self == Self::Small { DEGREE / 2 } else { DEGREE }
     }
 
+    /// Bytes of a row's own sketch.
+    pub(crate) fn sketch_bytes(self, padded: usize) -> usize {
+        if self == Self::Balanced { sketch::bytes(padded) } else { 0 }
+    }
+
     /// Bytes of what a row knows of its neighbours; their numbers come last, 24 bits each.
     pub(crate) fn links_bytes(self, padded: usize) -> usize {
         if self == Self::Speed { fastscan::block_bytes(padded) } else { 3 * self.degree() }
@@ -69,7 +76,7 @@ impl Memory {
 
     /// Rows begin at multiples of this.
     pub(crate) fn alignment(self) -> usize {
-        if self == Self::Speed { 64 } else { 8 }
+        if self == Self::Small { 8 } else { 64 }
     }
 }
 

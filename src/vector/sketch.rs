@@ -7,32 +7,75 @@
 use std::sync::LazyLock;
 
 const WORD: usize = 64;
+/// Words of a cache line.
 const LINE: usize = 8;
-/// Bits of an element of the query.
-const PLANES: usize = 4;
+/// Bits of an element of the query, and one for every sign that is there.
+const PLANES: usize = 5;
+/// What a sign counts in each plane: an element is `scale` times (16·n − 120), n from 0 to 15.
+const WEIGHTS: [i64; PLANES] = [16, 32, 64, 128, -120];
 
 /// A cache line.
 #[derive(Debug, Clone, Copy, Default)]
-#[repr(align(64))]
-struct Line([u64; LINE]);
+#[repr(C, align(64))]
+pub(crate) struct Line([u64; LINE]);
 
-/// Sketches of rows: their signs, two factors, the squared length, and the lift.
+impl Line {
+    /// Lines that stand in `bytes` at a multiple of 64.
+    #[inline]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> &[Self] {
+        #[expect(unsafe_code, reason = "there is no safe cast")]
+        // SAFETY: a line is eight words, which any bits may be.
+        let (_, lines, _) = unsafe { bytes.align_to() };
+        lines
+    }
+
+    pub(crate) fn to_bytes(self) -> impl Iterator<Item = [u8; 8]> {
+        self.0.into_iter().map(u64::to_le_bytes)
+    }
+}
+
+/// Lines of a sketch of `padded` elements: their signs, then the two words of the factors.
+pub(crate) fn lines(padded: usize) -> usize {
+    (padded / WORD + 2).div_ceil(LINE)
+}
+
+/// Bytes of the same.
+pub(crate) fn bytes(padded: usize) -> usize {
+    lines(padded) * size_of::<Line>()
+}
+
+/// Writes the sketch of a row, given the first level of its code, the scale, the squared length
+/// without the lift, and the lift.
 ///
 /// A lift is one more coordinate, which codes do not have: graphs for products stand rows on a sphere
 /// by it. Elsewhere it is 0.
-#[derive(Debug)]
-pub(crate) struct Sketches {
-    words: usize,
-    /// Lines of a row.
-    stride: usize,
-    lines: Vec<Line>,
+pub(crate) fn write(first: &[i8], scale: f32, square: f32, lift: f32, out: &mut [Line]) {
+    let mut sum = 0u32;
+    for (at, elements) in first.as_chunks::<WORD>().0.iter().enumerate() {
+        let mut word = 0;
+        for (i, element) in elements.iter().enumerate() {
+            word |= u64::from(*element > 0) << i;
+            sum += u32::from(element.unsigned_abs());
+        }
+        out[at / LINE].0[at % LINE] = word;
+    }
+    // |x|² / |x|₁, and the error of a product with a unit vector.
+    let absolute = (sum as f32 * scale).max(f32::MIN_POSITIVE);
+    let dimensions = first.len() as f32;
+    let straight = (dimensions * square / (absolute * absolute) - 1.0).max(0.0);
+    let error = (square * straight / (dimensions - 1.0)).sqrt();
+    let words = first.len() / WORD;
+    for (at, [high, low]) in [(words, [square / absolute, error]), (words + 1, [lift, square])] {
+        out[at / LINE].0[at % LINE] = u64::from(high.to_bits()) << 32 | u64::from(low.to_bits());
+    }
 }
 
 /// A row that is compared with others.
 #[derive(Debug, Default)]
 pub(crate) struct SketchQuery {
-    /// For each word of signs the bits of the elements there, by value.
-    planes: Vec<[u64; PLANES]>,
+    /// For each line of signs the bits of the elements there, by value, and where signs are.
+    planes: Vec<[Line; PLANES]>,
+    words: usize,
     scale: f32,
     sum: f32,
     square: f32,
@@ -40,126 +83,160 @@ pub(crate) struct SketchQuery {
     lift: f32,
 }
 
+impl SketchQuery {
+    /// Takes the first level of a code, its scale, squared length and lift.
+    pub(crate) fn set(&mut self, first: &[i8], scale: f32, square: f32, lift: f32) {
+        let mut sum = 0;
+        self.planes.clear();
+        self.planes.resize(lines(first.len()), [Line::default(); PLANES]);
+        for (at, elements) in first.as_chunks::<WORD>().0.iter().enumerate() {
+            let planes = &mut self.planes[at / LINE];
+            for (i, element) in elements.iter().enumerate() {
+                let step = (i16::from(*element) + 128) / 16;
+                sum += 16 * i32::from(step) - 120;
+                for (bit, plane) in planes[..PLANES - 1].iter_mut().enumerate() {
+                    plane.0[at % LINE] |= u64::from(step >> bit & 1 == 1) << i;
+                }
+            }
+            planes[PLANES - 1].0[at % LINE] = u64::MAX;
+        }
+        self.words = first.len() / WORD;
+        (self.scale, self.sum, self.square) = (scale, sum as f32, square);
+        (self.length, self.lift) = (square.sqrt(), lift);
+    }
+
+    /// The least that the squared distance to the row of this sketch is likely to be.
+    #[inline]
+    pub(crate) fn at_least(&self, sketch: &[Line]) -> f32 {
+        let positive = COUNT(sketch, &self.planes) as f32;
+        let [at, last] = [self.words, self.words + 1].map(|at| sketch[at / LINE].0[at % LINE]);
+        let product = self.scale * (2.0 * positive - self.sum);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+        let [factor, error, lift, square] =
+            [(at >> 32) as u32, at as u32, (last >> 32) as u32, last as u32].map(f32::from_bits);
+        let lift = self.lift - lift;
+        self.square + square - 2.0 * (factor * product + error * self.length) + lift * lift
+    }
+}
+
+/// Sketches in memory, by row.
+#[derive(Debug)]
+pub(crate) struct Sketches {
+    /// Of a row.
+    stride: usize,
+    lines: Vec<Line>,
+}
+
 impl Sketches {
     /// For rows of `padded` elements.
     pub(crate) fn new(padded: usize) -> Self {
-        let words = padded / WORD;
-        Self { words, stride: (words + 2).div_ceil(LINE), lines: Vec::new() }
+        Self { stride: lines(padded), lines: Vec::new() }
     }
 
-    /// Adds a row: the first level of its code, the scale, the squared length without the lift, and
-    /// the lift.
+    /// Adds a row, as [`write`] does.
     pub(crate) fn push(&mut self, first: &[i8], scale: f32, square: f32, lift: f32) {
         let start = self.lines.len();
         self.lines.resize(start + self.stride, Line::default());
-        let row = &mut self.lines[start..];
-        let mut sum = 0u32;
-        for (at, elements) in first.as_chunks::<WORD>().0.iter().enumerate() {
-            let mut word = 0;
-            for (i, element) in elements.iter().enumerate() {
-                word |= u64::from(*element > 0) << i;
-                sum += u32::from(element.unsigned_abs());
-            }
-            row[at / LINE].0[at % LINE] = word;
-        }
-        // |x|² / |x|₁, and the error of a product with a unit vector.
-        let absolute = (sum as f32 * scale).max(f32::MIN_POSITIVE);
-        let dimensions = first.len() as f32;
-        let straight = (dimensions * square / (absolute * absolute) - 1.0).max(0.0);
-        let error = (square * straight / (dimensions - 1.0)).sqrt();
-        let factors = [(square / absolute).to_bits(), error.to_bits()].map(u64::from);
-        row[self.words / LINE].0[self.words % LINE] = factors[0] << 32 | factors[1];
-        let last = self.words + 1;
-        let [square, lift] = [square, lift].map(|x| u64::from(x.to_bits()));
-        row[last / LINE].0[last % LINE] = lift << 32 | square;
+        write(first, scale, square, lift, &mut self.lines[start..]);
     }
 
-    /// The lines of a row.
     #[inline]
-    fn row(&self, row: u32) -> &[Line] {
+    pub(crate) fn get(&self, row: u32) -> &[Line] {
         &self.lines[row as usize * self.stride..][..self.stride]
     }
 
     /// Asks for a row before it is needed.
     #[inline]
     pub(crate) fn prefetch(&self, row: u32) {
-        super::prefetch(self.row(row));
-    }
-
-    /// The least that the squared distance to `row` is likely to be.
-    #[inline]
-    pub(crate) fn at_least(&self, query: &SketchQuery, row: u32) -> f32 {
-        let row = self.row(row);
-        let (set, ones) = COUNT(row, &query.planes);
-        let factors = row[self.words / LINE].0[self.words % LINE];
-        let square = row[(self.words + 1) / LINE].0[(self.words + 1) % LINE];
-        // An element is `scale` times (16·n − 120), n from 0 to 15.
-        let positive = 16.0 * set as f32 - 120.0 * ones as f32;
-        let product = query.scale * (2.0 * positive - query.sum);
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-        let (factor, error) =
-            (f32::from_bits((factors >> 32) as u32), f32::from_bits(factors as u32));
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-        let (lift, square) = (f32::from_bits((square >> 32) as u32), f32::from_bits(square as u32));
-        let lift = query.lift - lift;
-        query.square + square - 2.0 * (factor * product + error * query.length) + lift * lift
+        super::prefetch(self.get(row));
     }
 }
 
-/// The sum of the query's elements where signs are positive, and how many these are.
-type Count = fn(&[Line], &[[u64; PLANES]]) -> (u32, u32);
+/// The signs that are positive in each plane, by their weights.
+type Count = fn(&[Line], &[[Line; PLANES]]) -> i64;
 
 static COUNT: LazyLock<Count> = LazyLock::new(|| {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("popcnt") {
-        return |row, planes| {
-            #[expect(unsafe_code, reason = "a kernel for processors that count bits")]
-            // SAFETY: this one does.
-            unsafe {
-                count_fast(row, planes)
-            }
-        };
+    if let Some(count) = x86::all().into_iter().next() {
+        return count;
     }
     count
 });
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "popcnt")]
-fn count_fast(row: &[Line], planes: &[[u64; PLANES]]) -> (u32, u32) {
-    count(row, planes)
-}
-
 #[inline(always)]
-fn count(row: &[Line], planes: &[[u64; PLANES]]) -> (u32, u32) {
-    let (mut set, mut ones) = (0, 0);
-    // After the signs come words that are none; there are no planes for them.
-    for (signs, planes) in row.iter().flat_map(|line| line.0).zip(planes) {
-        ones += signs.count_ones();
-        for (plane, bits) in planes.iter().enumerate() {
-            set += (signs & bits).count_ones() << plane;
+fn count(signs: &[Line], planes: &[[Line; PLANES]]) -> i64 {
+    let mut sum = 0;
+    for (signs, planes) in signs.iter().zip(planes) {
+        for (plane, weight) in planes.iter().zip(WEIGHTS) {
+            let ones: u32 = signs.0.iter().zip(plane.0).map(|(a, b)| (a & b).count_ones()).sum();
+            sum += weight * i64::from(ones);
         }
     }
-    (set, ones)
+    sum
 }
 
-impl SketchQuery {
-    /// Takes the first level of a code, its scale, squared length and lift.
-    pub(crate) fn set(&mut self, first: &[i8], scale: f32, square: f32, lift: f32) {
-        let mut sum = 0;
-        self.planes.clear();
-        for elements in first.as_chunks::<WORD>().0 {
-            let mut planes = [0u64; PLANES];
-            for (i, element) in elements.iter().enumerate() {
-                let step = (i16::from(*element) + 128) / 16;
-                sum += 16 * i32::from(step) - 120;
-                for (bit, plane) in planes.iter_mut().enumerate() {
-                    *plane |= u64::from(step >> bit & 1 == 1) << i;
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Count, LINE, Line, PLANES, WEIGHTS};
+    use std::arch::x86_64::{
+        __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512, _mm512_mullo_epi64,
+        _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
+    };
+
+    /// Every kernel that this processor can run, the fastest first.
+    pub(super) fn all() -> Vec<Count> {
+        let mut kernels: Vec<Count> = Vec::new();
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vpopcntdq")
+        {
+            kernels.push(|signs, planes| {
+                #[expect(unsafe_code, reason = "a kernel for processors that count wide words")]
+                // SAFETY: this one does.
+                unsafe {
+                    wide(signs, planes)
                 }
-            }
-            self.planes.push(planes);
+            });
         }
-        (self.scale, self.sum, self.square) = (scale, sum as f32, square);
-        (self.length, self.lift) = (square.sqrt(), lift);
+        if is_x86_feature_detected!("popcnt") {
+            kernels.push(|signs, planes| {
+                #[expect(unsafe_code, reason = "a kernel for processors that count bits")]
+                // SAFETY: this one does.
+                unsafe {
+                    narrow(signs, planes)
+                }
+            });
+        }
+        kernels
+    }
+
+    #[target_feature(enable = "popcnt")]
+    fn narrow(signs: &[Line], planes: &[[Line; PLANES]]) -> i64 {
+        super::count(signs, planes)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(words: &[u64; LINE]) -> __m512i {
+        #[expect(unsafe_code, reason = "there is no safe load")]
+        // SAFETY: 64 bytes are there, and the load asks for no alignment.
+        unsafe {
+            _mm512_loadu_si512(words.as_ptr().cast())
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq")]
+    fn wide(signs: &[Line], planes: &[[Line; PLANES]]) -> i64 {
+        let mut sum = _mm512_setzero_si512();
+        for (signs, planes) in signs.iter().zip(planes) {
+            let signs = load(&signs.0);
+            for (plane, weight) in planes.iter().zip(WEIGHTS) {
+                let ones = _mm512_popcnt_epi64(_mm512_and_si512(signs, load(&plane.0)));
+                let weight = _mm512_set1_epi64(weight);
+                sum = _mm512_add_epi64(sum, _mm512_mullo_epi64(ones, weight));
+            }
+        }
+        _mm512_reduce_add_epi64(sum)
     }
 }
 
@@ -195,7 +272,7 @@ mod tests {
             let (mut below, mut gap) = (0, 0.0);
             for (row, (v, ..)) in (1u32..).zip(&codes[1..]) {
                 let right: f32 = v.iter().zip(&codes[0].0).map(|(a, b)| (a - b).powi(2)).sum();
-                let least = sketches.at_least(&query, row);
+                let least = query.at_least(sketches.get(row));
                 below += i32::from(least <= right);
                 gap += right - least;
             }
@@ -206,14 +283,33 @@ mod tests {
         }
     }
 
+    /// Every kernel against the plain one, bit for bit.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn kernels_agree() {
+        let mut state = 5u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            Line([0, 7, 14, 21, 28, 35, 42, 49].map(|by| state.rotate_left(by)))
+        };
+        for lines in 1..10 {
+            let signs: Vec<Line> = (0..lines).map(|_| next()).collect();
+            let planes: Vec<[Line; PLANES]> =
+                (0..lines).map(|_| std::array::from_fn(|_| next())).collect();
+            for kernel in x86::all() {
+                assert_eq!(kernel(&signs, &planes), count(&signs, &planes));
+            }
+        }
+    }
+
     #[test]
     fn a_lift_is_one_more_coordinate() {
         let mut sketches = Sketches::new(64);
         let mut query = SketchQuery::default();
         sketches.push(&[1; 64], 0.125, 1.0, 3.0);
         query.set(&[1; 64], 0.125, 1.0, 1.0);
-        let lifted = sketches.at_least(&query, 0);
+        let lifted = query.at_least(sketches.get(0));
         query.set(&[1; 64], 0.125, 1.0, 3.0);
-        assert!((lifted - sketches.at_least(&query, 0) - 4.0).abs() < 1e-5);
+        assert!((lifted - query.at_least(sketches.get(0)) - 4.0).abs() < 1e-5);
     }
 }

@@ -10,7 +10,7 @@ use super::Sealed;
 use super::search::{Prepared, wide_enough};
 use crate::error::Result;
 use crate::index::graph::parallel;
-use crate::index::{Bitmap, Neighbour, with_spare};
+use crate::index::{Among, Bitmap, Neighbour, with_spare};
 use crate::vector::code::decode;
 
 /// Numbers of candidates at which recall is known.
@@ -108,7 +108,8 @@ impl Sealed {
             parallel(&sample, threads, |row, (): &mut ()| {
                 let query = self.as_query(*row)?;
                 let own = Bitmap::from_iter([self.ids()[*row as usize]]);
-                let right = self.scan(&query, TOP_K[1], &own, None)?;
+                let others = Among { dead: &own, allowed: None };
+                let right = self.scan(&query, TOP_K[1], others)?;
                 let right = self.closest(&query, TOP_K[1], right)?;
                 Ok((*row, query, right))
             })

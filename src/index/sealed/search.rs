@@ -5,11 +5,13 @@ use crate::error::Result;
 use crate::index::codes::Code;
 use crate::index::exact::Best;
 use crate::index::frontier::{Frontier, Seen};
-use crate::index::{Bitmap, Effort, Neighbour, with_spare};
+use crate::index::{Among, Bitmap, Effort, Neighbour, with_spare};
 use crate::vector::code::{CodeError, QueryCode};
 use crate::vector::fastscan::{Found, Table, estimate};
+use crate::vector::sketch::SketchQuery;
 use crate::vector::{Memory, Metric, Rotation, prefetch};
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// The recall that is wanted where nobody says, and the fewest candidates for it: the rows of a small
 /// segment are found with few, queries that are less like them are not.
@@ -64,6 +66,40 @@ impl Prepared {
     pub(super) fn of_rotated(rotated: &[f32]) -> Self {
         Self { code: QueryCode::new(rotated), table: Table::new(rotated) }
     }
+
+    /// Between which ranks a row is, by the first level of its code, which leaves out `left_out`.
+    #[inline]
+    pub(in crate::index) fn between(
+        &self,
+        metric: Metric,
+        code: Code<'_>,
+        left_out: CodeError,
+    ) -> Range<f32> {
+        let product = self.code.roughly(code.scale, code.first);
+        self.around(metric, code, product, |query, length| query.rough_error(left_out, length))
+    }
+
+    /// The sketch of this query on `sphere`.
+    pub(super) fn sketch(&self, sphere: Sphere, sketch: &mut SketchQuery) {
+        let (first, scale) = self.code.first();
+        let square = self.code.square() * sphere.stretch * sphere.stretch;
+        sketch.set(first, scale * sphere.stretch, square, 0.0);
+    }
+
+    /// Between which ranks by a `product` with the query that may be off by `error` for a row of some length.
+    fn around(
+        &self,
+        metric: Metric,
+        code: Code<'_>,
+        product: f32,
+        error: impl Fn(&QueryCode, f32) -> f32,
+    ) -> Range<f32> {
+        let squares = [self.code.square(), code.square];
+        let lengths = squares.map(f32::sqrt);
+        let off = metric.rank_error(error(&self.code, lengths[1]), lengths);
+        let rank = metric.rank_of(product, squares);
+        rank - off..rank + off
+    }
 }
 
 impl Sealed {
@@ -74,12 +110,11 @@ impl Sealed {
         best: &mut Best,
         limit: usize,
         effort: Effort,
-        dead: &Bitmap,
-        allowed: Option<&Bitmap>,
+        among: Among<'_>,
     ) -> Result<()> {
-        let rough = match self.walked(query, limit, effort, dead, allowed)? {
+        let rough = match self.walked(query, limit, effort, among)? {
             Some(walked) => walked,
-            None => self.scan(query, limit, dead, allowed)?,
+            None => self.scan(query, limit, among)?,
         };
         best.extend(self.closest(query, limit, rough)?.into_iter().map(|n| self.named(n)));
         Ok(())
@@ -90,11 +125,10 @@ impl Sealed {
         &self,
         query: &Prepared,
         limit: usize,
-        dead: &Bitmap,
-        allowed: Option<&Bitmap>,
+        among: Among<'_>,
     ) -> Result<Vec<Neighbour>> {
         let mut near = Best::new(with_spare(limit));
-        self.each(dead, allowed, |row, bytes| {
+        self.each(among, |row, bytes| {
             near.push(Neighbour { id: row, distance: self.roughly(query, bytes) });
         })?;
         Ok(near.into_sorted())
@@ -122,10 +156,9 @@ impl Sealed {
         query: &Prepared,
         limit: usize,
         effort: Effort,
-        dead: &Bitmap,
-        allowed: Option<&Bitmap>,
+        among: Among<'_>,
     ) -> Result<Option<Vec<Neighbour>>> {
-        let selected = self.selected(dead, allowed);
+        let selected = self.selected(among);
         if !self.shape.graph || crate::index::segments::scan_is_better(selected, self.len()) {
             return Ok(None);
         }
@@ -144,10 +177,7 @@ impl Sealed {
                 self.walk(query, keep, ef, None, |_| true)?
             } else {
                 let ids = self.ids();
-                let may = |row: u32| {
-                    let id = ids[row as usize];
-                    !dead.contains(id) && allowed.is_none_or(|a| a.contains(id))
-                };
+                let may = |row: u32| among.holds(ids[row as usize]);
                 self.walk(query, keep, ef, None, may)?
             };
             if found.len() >= limit.min(selected) {
@@ -163,41 +193,31 @@ impl Sealed {
         &self,
         query: &Prepared,
         limit: usize,
-        dead: &Bitmap,
-        allowed: Option<&Bitmap>,
+        among: Among<'_>,
     ) -> Result<Vec<u32>> {
         let mut all = Vec::new();
-        self.each(dead, allowed, |row, bytes| {
+        self.each(among, |row, bytes| {
             let code = self.code(bytes);
-            let product = query.code.roughly(code.scale, code.first);
-            all.push(self.between(query, row, code, product, QueryCode::rough_error));
+            let range = query.between(self.metric, code, self.left_out(code));
+            all.push(Between { row, range });
         })?;
         let mut scratch = vec![0; self.shape.padded];
         let close = within(all, limit).into_iter().map(|Between { row, .. }| {
             let code = self.code(self.row(row)?);
             let parts = (code.first, code.rest);
             let product = query.code.closely(code.scale, parts, &mut scratch);
-            Ok(self.between(query, row, code, product, QueryCode::close_error))
+            let left_out = self.left_out(code);
+            let error = |query: &QueryCode, length| query.close_error(left_out, length);
+            Ok(Between { row, range: query.around(self.metric, code, product, error) })
         });
         let near = within(close.collect::<Result<_>>()?, limit);
         let ids = self.ids();
         Ok(near.into_iter().map(|n| ids[n.row as usize]).collect())
     }
 
-    /// Between which ranks a row is whose `product` with the query may be off by `error`.
-    fn between(
-        &self,
-        query: &Prepared,
-        row: u32,
-        code: Code<'_>,
-        product: f32,
-        error: fn(&QueryCode, CodeError, f32) -> f32,
-    ) -> Between {
-        let lengths = [query.code.square(), code.square].map(f32::sqrt);
-        let left_out = self.error.at_scale(code.scale, self.shape.padded, !code.rest.is_empty());
-        let off = self.metric.rank_error(error(&query.code, left_out, lengths[1]), lengths);
-        let rank = self.metric.rank_of(product, [query.code.square(), code.square]);
-        Between { row, least: rank - off, most: rank + off }
+    /// What a code of this segment leaves out at most.
+    fn left_out(&self, code: Code<'_>) -> CodeError {
+        self.error.at_scale(code.scale, self.shape.padded, !code.rest.is_empty())
     }
 
     fn named(&self, neighbour: Neighbour) -> Neighbour {
@@ -221,12 +241,7 @@ impl Sealed {
     }
 
     /// Gives every allowed row with its bytes to `see`.
-    fn each(
-        &self,
-        dead: &Bitmap,
-        allowed: Option<&Bitmap>,
-        mut see: impl FnMut(u32, &[u8]),
-    ) -> Result<()> {
+    fn each(&self, among: Among<'_>, mut see: impl FnMut(u32, &[u8])) -> Result<()> {
         let ids = self.ids();
         let mut at = |row: usize| -> Result<()> {
             #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
@@ -234,8 +249,7 @@ impl Sealed {
             see(row, self.row(row)?);
             Ok(())
         };
-        if let Some(allowed) = allowed.filter(|a| a.len() < ids.len() as u64 / 4) {
-            let picked = allowed.iter().filter(|id| !dead.contains(*id));
+        if let Some(picked) = among.few_of(ids.len()) {
             let mut from = 0;
             let mut rows = picked.filter_map(|id| {
                 from += ahead(&ids[from..], id);
@@ -244,7 +258,7 @@ impl Sealed {
             return rows.try_for_each(at);
         }
         for (row, id) in ids.iter().enumerate() {
-            if !dead.contains(*id) && allowed.is_none_or(|a| a.contains(*id)) {
+            if among.holds(*id) {
                 at(row)?;
             }
         }
@@ -252,13 +266,14 @@ impl Sealed {
     }
 
     /// How many points a search may return.
-    fn selected(&self, dead: &Bitmap, allowed: Option<&Bitmap>) -> usize {
-        if dead.is_empty() && allowed.is_none() {
+    fn selected(&self, among: Among<'_>) -> usize {
+        if among.is_all() {
             return self.len();
         }
         let members = self.members.get_or_init(|| {
             Bitmap::from_sorted_iter(self.ids().iter().copied()).unwrap_or_default()
         });
+        let Among { dead, allowed } = among;
         let gone = members.intersection_len(dead);
         let selected = match allowed {
             None => members.len() - gone,
@@ -378,8 +393,7 @@ fn ahead(ids: &[u32], id: u32) -> usize {
 /// A row, and what its rank is at least and at most.
 struct Between {
     row: u32,
-    least: f32,
-    most: f32,
+    range: Range<f32>,
 }
 
 /// Those that may be among the nearest `limit`.
@@ -388,9 +402,11 @@ fn within(mut all: Vec<Between>, limit: usize) -> Vec<Between> {
         return Vec::new();
     }
     if limit < all.len() {
-        let (_, worst, _) = all.select_nth_unstable_by(limit - 1, |a, b| a.most.total_cmp(&b.most));
-        let bound = worst.most;
-        all.retain(|n| n.least <= bound);
+        let most = |n: &Between| n.range.end;
+        let (_, worst, _) =
+            all.select_nth_unstable_by(limit - 1, |a, b| most(a).total_cmp(&most(b)));
+        let bound = most(worst);
+        all.retain(|n| n.range.start <= bound);
     }
     all
 }

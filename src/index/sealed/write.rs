@@ -1,16 +1,17 @@
 //! Writing a segment file.
 
-use super::{CHECKSUM, HEADER, MAGIC, RECALL, Sealed, Shape, VERSION};
+use super::{CHECKSUM, HEADER, HUGE_PAGE, MAGIC, RECALL, Sealed, Shape, VERSION};
 use crate::error::{Error, Result};
 use crate::hash::checksum;
 use crate::index::Stamp;
-use crate::index::codes::{Code, Codes};
+use crate::index::codes::Codes;
 use crate::index::graph::{Graph, parallel};
 use crate::vector::code::decode;
 use crate::vector::fastscan::{DEGREE, MAX_ROWS, write_block};
+use crate::vector::sketch::{self, Line};
 use crate::vector::{Memory, Metric, Space};
 use std::fs::File;
-use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 impl Sealed {
@@ -44,25 +45,25 @@ impl Sealed {
         head.resize(shape.rows_at, 0);
 
         let temporary = path.with_extension("tmp");
-        let file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
-        let mut out = BufWriter::with_capacity(1 << 20, file);
+        let mut file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
+        let rows =
+            Rows { codes, graph, metric: space.metric, largest: codes.largest(), shape: &shape };
         let mut write = || {
-            out.seek(SeekFrom::Start(shape.rows_at as u64))?;
+            let mut out = Pages::new(&mut file, shape.rows_at)?;
             let mut sums = shape.sums_at()..;
             // As many blocks at a time as keep all threads at work.
             let blocks: Vec<usize> = (0..shape.blocks()).collect();
             for some in blocks.chunks(64 * threads.max(1)) {
-                for bytes in rows(codes, graph, space.metric, &shape, some, threads) {
-                    out.write_all(&bytes)?;
+                for bytes in parallel(some, threads, |block, scratch| rows.block(*block, scratch)) {
+                    out.write(&bytes)?;
                     let at = sums.start;
                     sums.start += 8;
                     head[at..at + 8].copy_from_slice(&checksum([bytes.as_slice()]).to_le_bytes());
                 }
             }
-            out.flush()
+            out.finish()
         };
         write().map_err(Error::io("write", path))?;
-        let mut file = out.into_inner().map_err(|e| Error::io("write", path)(e.into_error()))?;
         put_head(&mut file, &mut head).map_err(Error::io("write", path))?;
         if graph.is_some() {
             let recall = Self::open(&temporary, space, stamp)?.measure(threads)?;
@@ -75,7 +76,51 @@ impl Sealed {
         file.sync_all()
             .and_then(|()| std::fs::rename(&temporary, path))
             .map_err(Error::io("write", path))?;
-        Self::open(path, space, stamp)
+        let sealed = Self::open(path, space, stamp)?;
+        // Read back here, so that no search has to wait for that.
+        sealed.check()?;
+        Ok(sealed)
+    }
+}
+
+/// Writes in pieces that are whole huge pages, so that the system keeps them as such where it can: a
+/// step of a walk finds two rows that are nowhere near each other, and most of the time their small
+/// pages are not among those that the processor knows.
+struct Pages<'a> {
+    file: &'a mut File,
+    /// Where `pending` goes.
+    at: usize,
+    pending: Vec<u8>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(file: &'a mut File, at: usize) -> std::io::Result<Self> {
+        file.seek(SeekFrom::Start(at as u64))?;
+        Ok(Self { file, at, pending: Vec::new() })
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            let room = HUGE_PAGE - (self.at + self.pending.len()) % HUGE_PAGE;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.pending.extend_from_slice(now);
+            bytes = later;
+            if now.len() == room {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.write_all(&self.pending)?;
+        self.at += self.pending.len();
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> std::io::Result<()> {
+        self.flush()
     }
 }
 
@@ -117,58 +162,75 @@ fn header(codes: &Codes, graph: Option<&Graph>, space: Space, stamp: Stamp) -> R
     Ok(header)
 }
 
-/// The bytes of some blocks of rows.
-fn rows(
-    codes: &Codes,
-    graph: Option<&Graph>,
+/// What rows are written from.
+struct Rows<'a> {
+    codes: &'a Codes,
+    graph: Option<&'a Graph>,
     metric: Metric,
-    shape: &Shape,
-    blocks: &[usize],
-    threads: usize,
-) -> Vec<Vec<u8>> {
-    parallel(blocks, threads, |block, scratch: &mut Vec<f32>| {
-        scratch.resize((DEGREE + 1) * shape.padded, 0.0);
-        let rows = shape.rows_of_block(*block);
-        let mut bytes = vec![0; rows.len() * shape.row];
-        for (row, out) in rows.zip(bytes.chunks_exact_mut(shape.row)) {
-            #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
-            write_row(codes, graph, metric, shape, row as u32, out, scratch);
-        }
-        bytes
-    })
+    /// The largest squared length, where rows have lifts.
+    largest: f32,
+    shape: &'a Shape,
 }
 
-fn write_row(
-    codes: &Codes,
-    graph: Option<&Graph>,
-    metric: Metric,
-    shape: &Shape,
-    row: u32,
-    out: &mut [u8],
-    scratch: &mut [f32],
-) {
-    let plain = |code: Code<'_>, out: &mut [f32]| decode(code.scale, code.first, code.rest, out);
-    let code = codes.get(row);
-    if let Some(graph) = graph.filter(|_| shape.memory != Memory::Speed) {
-        let missing = std::iter::repeat(&row);
-        let numbers = graph.neighbours(row).iter().chain(missing);
-        for (out, number) in out[..shape.links].as_chunks_mut::<3>().0.iter_mut().zip(numbers) {
+impl Rows<'_> {
+    /// The bytes of a block; `scratch` is used again.
+    fn block(&self, block: usize, scratch: &mut Vec<f32>) -> Vec<u8> {
+        scratch.resize((DEGREE + 1) * self.shape.padded, 0.0);
+        let rows = self.shape.rows_of_block(block);
+        let mut bytes = vec![0; rows.len() * self.shape.row];
+        for (row, out) in rows.zip(bytes.chunks_exact_mut(self.shape.row)) {
+            let (links, out) = out.split_at_mut(self.shape.links);
+            #[expect(clippy::cast_possible_truncation, reason = "rows fit 24 bits")]
+            let row = row as u32;
+            match self.graph {
+                Some(graph) if self.shape.memory == Memory::Speed => {
+                    self.write_block(row, graph.neighbours(row), links, scratch);
+                }
+                Some(graph) => self.write_numbers(row, graph.neighbours(row), links),
+                None => {}
+            }
+            let code = self.codes.get(row);
+            let (first, rest) = out.split_at_mut(self.shape.padded);
+            first.copy_from_slice(bytemuck::cast_slice(code.first));
+            rest[..4].copy_from_slice(&code.scale.to_le_bytes());
+            rest[4..8].copy_from_slice(&code.square.to_le_bytes());
+            rest[8..8 + code.rest.len()].copy_from_slice(code.rest);
+        }
+        bytes
+    }
+
+    /// What memory choice 0 keeps of a row's neighbours.
+    fn write_block(&self, row: u32, neighbours: &[u32], out: &mut [u8], scratch: &mut [f32]) {
+        let plain = |row: u32, out: &mut [f32]| {
+            let code = self.codes.get(row);
+            decode(code.scale, code.first, code.rest, out);
+        };
+        let (own, others) = scratch.split_at_mut(self.shape.padded);
+        plain(row, own);
+        for (neighbour, out) in neighbours.iter().zip(others.chunks_exact_mut(self.shape.padded)) {
+            plain(*neighbour, out);
+        }
+        let vectors = others.chunks_exact(self.shape.padded);
+        write_block(row, own, neighbours.iter().copied().zip(vectors), self.metric, out);
+    }
+
+    /// What the others do, after the row's own sketch.
+    fn write_numbers(&self, row: u32, neighbours: &[u32], out: &mut [u8]) {
+        let (sketch, out) = out.split_at_mut(self.shape.sketch);
+        if !sketch.is_empty() {
+            let code = self.codes.get(row);
+            let lift = (self.largest - code.square).max(0.0).sqrt();
+            let lift = if self.metric == Metric::Dot { lift } else { 0.0 };
+            let mut lines = vec![Line::default(); sketch::lines(self.shape.padded)];
+            sketch::write(code.first, code.scale, code.square, lift, &mut lines);
+            let words = lines.into_iter().flat_map(Line::to_bytes);
+            for (out, word) in sketch.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+                *out = word;
+            }
+        }
+        let numbers = neighbours.iter().chain(std::iter::repeat(&row));
+        for (out, number) in out.as_chunks_mut::<3>().0.iter_mut().zip(numbers) {
             out.copy_from_slice(&number.to_le_bytes()[..3]);
         }
-    } else if let Some(graph) = graph {
-        let neighbours = graph.neighbours(row);
-        let (own, others) = scratch.split_at_mut(shape.padded);
-        plain(code, own);
-        for (neighbour, out) in neighbours.iter().zip(others.chunks_exact_mut(shape.padded)) {
-            plain(codes.get(*neighbour), out);
-        }
-        let vectors = others.chunks_exact(shape.padded);
-        let neighbours = neighbours.iter().copied().zip(vectors);
-        write_block(row, own, neighbours, metric, &mut out[..shape.links]);
     }
-    let (first, rest) = out[shape.links..].split_at_mut(shape.padded);
-    first.copy_from_slice(bytemuck::cast_slice(code.first));
-    rest[..4].copy_from_slice(&code.scale.to_le_bytes());
-    rest[4..8].copy_from_slice(&code.square.to_le_bytes());
-    rest[8..8 + code.rest.len()].copy_from_slice(code.rest);
 }

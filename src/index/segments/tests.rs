@@ -1,7 +1,7 @@
 mod metrics;
 
 use super::super::sealed::Prepared;
-use super::super::{Bitmap, Effort, IndexParams, Neighbour, Stamp};
+use super::super::{Among, Bitmap, Effort, IndexParams, Neighbour, Stamp};
 use super::VectorIndex;
 use crate::vector::{Memory, Metric, Space, distance, normalise};
 use proptest::prelude::*;
@@ -160,12 +160,11 @@ fn a_walk_is_wide_enough_for_what_is_asked() {
     index.save(1).unwrap();
     let parts = index.parts();
     let [sealed] = parts.sealed.as_slice() else { panic!("one segment was expected") };
+    let all = Among { dead: &Bitmap::new(), allowed: None };
     for query in vectors(20, 48, 6) {
         let prepared = Prepared::new(&query, &index.rotation);
         for limit in [1, 10, 100, 300] {
-            let found = sealed
-                .walked(&prepared, limit, Effort::Candidates(1), &Bitmap::new(), None)
-                .unwrap();
+            let found = sealed.walked(&prepared, limit, Effort::Candidates(1), all).unwrap();
             assert!(found.is_some_and(|found| found.len() >= limit), "{limit}");
         }
     }

@@ -292,15 +292,14 @@ impl VectorIndex {
     /// All that is alive, as codes by ascending numbers.
     fn gather(&self, more: Codes, frozen: &[Frozen], chosen: &[Arc<Sealed>]) -> Result<Codes> {
         let dead = &*self.parts().dead;
-        let mut added = more;
-        let live = frozen.iter().flat_map(|f| f.points.points());
-        let mut vectors: Vec<(u32, &[f32])> = live.filter(|(id, _)| !dead.contains(*id)).collect();
-        vectors.sort_unstable_by_key(|(id, _)| *id);
-        for (id, vector) in vectors {
-            added.push(id, vector, &self.rotation);
+        let mut points: Vec<(u32, Code<'_>)> = more.iter().collect();
+        let mut error = more.error();
+        for point in frozen.iter().flat_map(|f| f.points.points()) {
+            if !dead.contains(point.id) {
+                points.push((point.id, point.code.get()));
+                error = error.max(point.code.error());
+            }
         }
-        let mut points: Vec<(u32, Code<'_>)> = added.iter().collect();
-        let mut error = added.error();
         for sealed in chosen {
             for point in sealed.codes() {
                 let point = point?;
@@ -311,9 +310,9 @@ impl VectorIndex {
             error = error.max(sealed.error());
         }
         // Nothing to put in order, so nothing to copy.
-        if chosen.is_empty() && points.is_sorted_by_key(|(id, _)| *id) {
+        if points.len() == more.len() && points.is_sorted_by_key(|(id, _)| *id) {
             drop(points);
-            return Ok(added);
+            return Ok(more);
         }
         points.sort_unstable_by_key(|(id, _)| *id);
         let mut codes = self.no_codes();

@@ -1,0 +1,129 @@
+//! What a larger collection costs: building, searching, memory, opening.
+//!
+//! 10,000, 50,000, 250,000 and a million texts, chosen at random from the sentences of the shared data,
+//! their clauses, and pairs of clauses that follow each other; 1,000 more are the queries.
+//! `VDB_BENCH_SIZES` names other sizes.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test or benchmark may fail loudly"
+)]
+
+mod support;
+
+use std::path::Path;
+use std::time::Instant;
+use vdb::{Collection, CollectionOptions, Database, Document};
+
+const QUERIES: usize = 1000;
+const WANTED: f64 = 0.95;
+
+fn fill(path: &Path, vectors: &[Vec<f32>]) {
+    let database = Database::open(path).unwrap();
+    let collection = database.collection("bench", &CollectionOptions::dimensions(384)).unwrap();
+    for (start, part) in vectors.chunks(4096).enumerate() {
+        let documents = part.iter().enumerate();
+        let documents = documents
+            .map(|(i, v)| Document::new(format!("{}", start * 4096 + i), "").vector(v.as_slice()));
+        collection.add(documents).unwrap();
+    }
+}
+
+fn open(path: &Path) -> (Database, Collection) {
+    let database = Database::open_existing(path).unwrap();
+    let collection = database.existing_collection("bench", &CollectionOptions::default()).unwrap();
+    (database, collection)
+}
+
+/// Recall@10 and queries a second.
+fn measure(
+    collection: &Collection,
+    queries: &[Vec<f32>],
+    right: &[Vec<u32>],
+    ef: usize,
+) -> (f64, f64) {
+    let mut hits = 0;
+    let started = Instant::now();
+    for (query, right) in queries.iter().zip(right) {
+        let found = collection.query_vector(query).top_k(10).ef_search(ef).run_numbers().unwrap();
+        hits += found.iter().filter(|(id, _)| right.contains(id)).count();
+    }
+    let speed = queries.len() as f64 / started.elapsed().as_secs_f64();
+    (hits as f64 / (10 * queries.len()) as f64, speed)
+}
+
+/// The speed at a recall between two measured ones, along a line of the logarithms.
+fn at_recall(curve: &[(f64, f64)]) -> Option<f64> {
+    curve.windows(2).find_map(|pair| {
+        let [(r0, s0), (r1, s1)] = [pair[0], pair[1]];
+        let inside = r0 < WANTED && WANTED <= r1;
+        let part = ((1.0 - WANTED).ln() - (1.0 - r0).ln()) / ((1.0 - r1).ln() - (1.0 - r0).ln());
+        inside.then(|| (s0.ln() + part * (s1.ln() - s0.ln())).exp())
+    })
+}
+
+fn main() {
+    let sizes = std::env::var("VDB_BENCH_SIZES")
+        .unwrap_or_else(|_| "10000,50000,250000,1000000".to_owned());
+    let vectors = support::chunk_embeddings();
+    let (queries, base) = vectors.split_at(QUERIES.min(vectors.len() / 2));
+    eprintln!("{} texts besides {} queries", base.len(), queries.len());
+    eprintln!(
+        "| points | build s | q/s at recall {WANTED} | first open ms | open ms | first query ms | bytes a vector |"
+    );
+    for size in sizes.split(',').map(|size| size.trim().parse::<usize>().unwrap()) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        fill(&path, &base[..size.min(base.len())]);
+        // Building is what a lost index costs: every vector read from the store and linked.
+        std::fs::remove_dir_all(path.join("index/0/vectors")).unwrap();
+        let started = Instant::now();
+        let (database, collection) = open(&path);
+        collection.query_vector(&queries[0]).run_numbers().unwrap();
+        let build = started.elapsed().as_secs_f64();
+        drop((collection, database));
+        let mut opened = [0.0; 2];
+        for opened in &mut opened {
+            let started = Instant::now();
+            drop(open(&path));
+            *opened = started.elapsed().as_secs_f64() * 1e3;
+        }
+        let (_database, collection) = open(&path);
+        let started = Instant::now();
+        collection.query_vector(&queries[0]).run_numbers().unwrap();
+        let first = started.elapsed().as_secs_f64() * 1e3;
+        let right: Vec<Vec<u32>> = queries
+            .iter()
+            .map(|query| {
+                let exact = collection.query_vector(query).top_k(10).exact(true);
+                exact.run_numbers().unwrap().into_iter().map(|(id, _)| id).collect()
+            })
+            .collect();
+        let efs = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384];
+        let curve: Vec<(f64, f64)> = efs
+            .iter()
+            .map(|ef| {
+                let mut runs: Vec<(f64, f64)> =
+                    (0..3).map(|_| measure(&collection, queries, &right, *ef)).collect();
+                runs.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
+                runs[1]
+            })
+            .collect();
+        let speed = at_recall(&curve).map_or_else(
+            || format!("recall {:.3} at ef 16 already", curve[0].0),
+            |s| format!("{s:.0}"),
+        );
+        let stats = collection.index_stats().unwrap();
+        let bytes = stats.disk_bytes as f64 / (stats.sealed_points + stats.live_points) as f64;
+        eprintln!(
+            "| {size} | {build:.1} | {speed} | {:.1} | {:.1} | {first:.2} | {bytes:.0} |",
+            opened[0], opened[1]
+        );
+        eprintln!("{curve:?}");
+    }
+}
