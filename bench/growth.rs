@@ -16,29 +16,11 @@
 
 mod support;
 
-use std::path::Path;
 use std::time::Instant;
-use vdb::{Collection, CollectionOptions, Database, Document};
+use support::search::{QUERIES, fill, open};
+use vdb::Collection;
 
-const QUERIES: usize = 1000;
 const WANTED: f64 = 0.95;
-
-fn fill(path: &Path, vectors: &[Vec<f32>]) {
-    let database = Database::open(path).unwrap();
-    let collection = database.collection("bench", &CollectionOptions::dimensions(384)).unwrap();
-    for (start, part) in vectors.chunks(4096).enumerate() {
-        let documents = part.iter().enumerate();
-        let documents = documents
-            .map(|(i, v)| Document::new(format!("{}", start * 4096 + i), "").vector(v.as_slice()));
-        collection.add(documents).unwrap();
-    }
-}
-
-fn open(path: &Path) -> (Database, Collection) {
-    let database = Database::open_existing(path).unwrap();
-    let collection = database.existing_collection("bench", &CollectionOptions::default()).unwrap();
-    (database, collection)
-}
 
 /// Recall@10 and queries a second.
 fn measure(
@@ -79,7 +61,7 @@ fn main() {
     for size in sizes.split(',').map(|size| size.trim().parse::<usize>().unwrap()) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
-        fill(&path, &base[..size.min(base.len())]);
+        fill(&path, &base[..size.min(base.len())], |_| [].into());
         // Building is what a lost index costs: every vector read from the store and linked.
         std::fs::remove_dir_all(path.join("index/0/vectors")).unwrap();
         let started = Instant::now();

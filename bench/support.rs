@@ -2,6 +2,8 @@
 //! project's own few texts, and the figures say which.
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
+pub mod search;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};

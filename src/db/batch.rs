@@ -65,7 +65,7 @@ fn encoded(queries: &[Query<'_>]) -> HashMap<usize, Vec<f32>> {
         let found = encoder.get().and_then(|encoder| encoder.encode(&batch, InputKind::Query));
         for ((at, _), embedding) in places.iter().zip(found.unwrap_or_default()) {
             if let Ok(vector) = record.metric.admit(&embedding.vector, dimensions) {
-                vectors.insert(*at, vector);
+                vectors.insert(*at, vector.into_owned());
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::store::records::ChunkRecord;
 use crate::store::{Kind, keys};
 use crate::text::{Metadata, Origin};
 use crate::vector::Metric;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
@@ -23,7 +24,7 @@ const CANDIDATES: usize = 100;
 const WHOLE_TEXT_BYTES: u64 = 256 << 10;
 
 /// Of a query that was checked: the chunks that are allowed, its mode and its vector.
-type Prepared = (Option<Bitmap>, Mode, Option<Vec<f32>>);
+type Prepared<'a> = (Option<Bitmap>, Mode, Option<Cow<'a, [f32]>>);
 
 /// The deepest hit; more is an export, not a query.
 const MAX_TOP_K: usize = 100_000;
@@ -324,7 +325,7 @@ impl<'a> Query<'a> {
     }
 
     /// The ranking that the page is a part of, as deep as the page's end where there is so much.
-    fn ranking(&self, prepared: &Prepared) -> Result<Ranking> {
+    fn ranking(&self, prepared: &Prepared<'_>) -> Result<Ranking> {
         let depth = match prepared.1 {
             // Comparing with all gives one ranking at every depth.
             Mode::Dense if self.exact => self.end(),
@@ -339,7 +340,7 @@ impl<'a> Query<'a> {
         Ok(ranking)
     }
 
-    fn deepen(&self, ranking: &mut Ranking, prepared: &Prepared) -> Result<()> {
+    fn deepen(&self, ranking: &mut Ranking, prepared: &Prepared<'_>) -> Result<()> {
         let (allowed, mode, vector) = prepared;
         let found = self.candidates(*mode, vector.as_deref(), allowed.as_ref(), ranking.depth())?;
         ranking.add(found);
@@ -347,7 +348,7 @@ impl<'a> Query<'a> {
     }
 
     /// None where nothing is allowed.
-    fn prepared(&self, encoded: Option<&[f32]>) -> Result<Option<Prepared>> {
+    fn prepared<'v>(&'v self, encoded: Option<&'v [f32]>) -> Result<Option<Prepared<'v>>> {
         self.check()?;
         let inner = &self.collection.inner;
         let mode = self.effective_mode()?;
@@ -367,8 +368,8 @@ impl<'a> Query<'a> {
         }
         let vector = match (mode, encoded, like) {
             (Mode::Keyword, ..) => None,
-            (_, Some(encoded), _) => Some(encoded.to_vec()),
-            (_, None, Some((vector, _))) if self.vector.is_none() => Some(vector),
+            (_, Some(encoded), _) => Some(Cow::Borrowed(encoded)),
+            (_, None, Some((vector, _))) if self.vector.is_none() => Some(Cow::Owned(vector)),
             _ => Some(self.admitted_vector()?),
         };
         Ok(Some((allowed, mode, vector)))
@@ -449,7 +450,7 @@ impl<'a> Query<'a> {
         self.collection.inner.record().metric
     }
 
-    fn admitted_vector(&self) -> Result<Vec<f32>> {
+    fn admitted_vector(&self) -> Result<Cow<'_, [f32]>> {
         let record = self.collection.inner.record();
         let dimensions = record.dimensions as usize;
         if let Some(vector) = self.vector {
@@ -469,7 +470,7 @@ impl<'a> Query<'a> {
                 reason: "it returned no vector for the query".to_owned(),
             });
         };
-        record.metric.admit(&embedding.vector, dimensions)
+        Ok(Cow::Owned(record.metric.admit(&embedding.vector, dimensions)?.into_owned()))
     }
 
     /// Up to `wanted` chunks, best first.

@@ -77,7 +77,7 @@ impl Inner {
         }
         let count = document.chunks.len() as f32;
         sum.iter_mut().for_each(|total| *total /= count);
-        Ok((record.metric.admit(&sum, dimensions)?, document.chunks))
+        Ok((record.metric.admit(&sum, dimensions)?.into_owned(), document.chunks))
     }
 
     /// Every chunk that there is but those of `own`.

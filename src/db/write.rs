@@ -136,7 +136,8 @@ impl Collection {
         }
         let chunks = match &document.vector {
             Some(vector) => {
-                let admitted = record.metric.admit(vector, record.dimensions as usize)?;
+                let admitted =
+                    record.metric.admit(vector, record.dimensions as usize)?.into_owned();
                 vec![whole_document(&document, admitted)]
             }
             None => self.cut(&document, &record)?,
@@ -220,7 +221,10 @@ impl Collection {
             let embeddings = handle.get()?.encode(&texts, InputKind::Document)?;
             for (hash, embedding) in hashes.into_iter().zip(embeddings) {
                 let dimensions = record.dimensions as usize;
-                known.insert(hash, Some(record.metric.admit(&embedding.vector, dimensions)?));
+                known.insert(
+                    hash,
+                    Some(record.metric.admit(&embedding.vector, dimensions)?.into_owned()),
+                );
             }
         }
         for chunk in pending.iter_mut().flat_map(|item| &mut item.chunks) {

@@ -14,36 +14,6 @@ pub(super) struct Code<'a> {
     pub(super) rest: &'a [u8],
 }
 
-/// A code by itself.
-#[derive(Debug)]
-pub(super) struct OwnedCode {
-    scale: f32,
-    square: f32,
-    error: CodeError,
-    first: Box<[i8]>,
-    rest: Box<[u8]>,
-}
-
-impl OwnedCode {
-    pub(super) fn new(vector: &[f32], rotation: &Rotation, memory: Memory) -> Self {
-        let mut first = vec![0; rotation.padded()].into_boxed_slice();
-        let mut rest = vec![0; memory.rest_bytes(rotation.padded())].into_boxed_slice();
-        let (scale, error) = encode(&rotation.apply(vector), &mut first, &mut rest);
-        Self { scale, square: crate::vector::dot(vector, vector), error, first, rest }
-    }
-
-    #[inline]
-    pub(super) fn get(&self) -> Code<'_> {
-        Code { scale: self.scale, square: self.square, first: &self.first, rest: &self.rest }
-    }
-
-    /// What it leaves out.
-    #[inline]
-    pub(super) fn error(&self) -> CodeError {
-        self.error
-    }
-}
-
 /// Codes of one rotation, by row.
 #[derive(Debug)]
 pub(super) struct Codes {
@@ -98,6 +68,12 @@ impl Codes {
 
     pub(super) fn error(&self) -> CodeError {
         self.error
+    }
+
+    /// What one of them leaves out at most.
+    #[inline]
+    pub(super) fn error_of(&self, code: Code<'_>) -> CodeError {
+        self.error.at_scale(code.scale, self.padded, !code.rest.is_empty())
     }
 
     /// What a segment of these keeps.

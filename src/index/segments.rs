@@ -2,6 +2,7 @@
 
 mod upkeep;
 
+use super::codes::Codes;
 use super::exact::Best;
 use super::live::Live;
 use super::sealed::{Prepared, Sealed};
@@ -70,7 +71,7 @@ impl Parts {
 
     /// The points in no file, those that are gone included.
     fn unsaved_ids(&self) -> Bitmap {
-        self.unsaved().flat_map(|live| live.points().map(|point| point.id)).collect()
+        self.unsaved().flat_map(|live| live.codes()).flat_map(Codes::ids).copied().collect()
     }
 
     /// The points in files, those that are gone included.
@@ -164,7 +165,7 @@ impl VectorIndex {
             self.space.check(vector)?;
         }
         let _writer = self.writer();
-        self.parts().live.insert(items.iter().copied(), &self.rotation);
+        self.parts().live.insert(items, &self.rotation);
         Ok(())
     }
 
@@ -197,18 +198,19 @@ impl VectorIndex {
         let parts = self.parts();
         let among = Among { dead: &parts.dead, allowed };
         let mut best = Best::new(top_k);
-        let prepared = Prepared::new(query, &self.rotation);
-        for sealed in &parts.sealed {
-            sealed.search(&prepared, &mut best, top_k, effort, among)?;
-        }
         let ef = match effort {
             Effort::Candidates(ef) => ef,
             Effort::Usual | Effort::Recall(_) => EF_LIVE.max(top_k.saturating_mul(EF_OF_TOP_K)),
         };
-        for live in parts.unsaved() {
-            live.search(query, &prepared, &mut best, top_k, ef, among);
-        }
-        Ok(best.into_sorted())
+        Prepared::with(query, &self.rotation, |prepared| {
+            for sealed in &parts.sealed {
+                sealed.search(prepared, &mut best, top_k, effort, among)?;
+            }
+            for live in parts.unsaved() {
+                live.search(query, prepared, &mut best, top_k, ef, among);
+            }
+            Ok(best.into_sorted())
+        })
     }
 
     /// The same by comparing with every allowed point: right by definition. Codes tell which points
@@ -228,19 +230,20 @@ impl VectorIndex {
         let parts = self.parts();
         let among = Among { dead: &parts.dead, allowed };
         let mut best = Best::new(top_k);
-        let prepared = Prepared::new(query, &self.rotation);
-        for sealed in &parts.sealed {
-            for id in sealed.search_exact(&prepared, top_k, among)? {
-                if let Some(vector) = vector(id)? {
-                    let distance = self.space.metric.rank(query, &vector);
-                    best.push(Neighbour { id, distance });
+        Prepared::with(query, &self.rotation, |prepared| {
+            for sealed in &parts.sealed {
+                for id in sealed.search_exact(prepared, top_k, among)? {
+                    if let Some(vector) = vector(id)? {
+                        let distance = self.space.metric.rank(query, &vector);
+                        best.push(Neighbour { id, distance });
+                    }
                 }
             }
-        }
-        for live in parts.unsaved() {
-            live.scan(query, &prepared, &mut best, among);
-        }
-        Ok(best.into_sorted())
+            for live in parts.unsaved() {
+                live.scan(query, prepared, &mut best, among);
+            }
+            Ok(best.into_sorted())
+        })
     }
 
     fn check(&self, query: &[f32]) -> Result<()> {

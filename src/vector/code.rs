@@ -132,7 +132,7 @@ fn spread_rest(rest: &[u8], out: &mut [i8]) {
 }
 
 /// A rotated query, ready to be compared with codes: two levels of eight bits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct QueryCode {
     first: Vec<i8>,
     second: Vec<i8>,
@@ -149,13 +149,22 @@ pub(crate) struct QueryCode {
 const FINE: f32 = 254.0;
 
 impl QueryCode {
-    #[inline(always)]
+    #[cfg(test)]
     pub(crate) fn new(rotated: &[f32]) -> Self {
+        let mut code = Self::default();
+        code.set(rotated);
+        code
+    }
+
+    /// Takes another query.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, rotated: &[f32]) {
         let largest = rotated.iter().fold(0f32, |m, x| m.max(x.abs()));
         let scale = (largest / 127.0).max(f32::MIN_POSITIVE);
         let inverse = 1.0 / scale;
-        let mut first = Vec::with_capacity(rotated.len());
-        let mut second = Vec::with_capacity(rotated.len());
+        let Self { first, second, .. } = self;
+        first.clear();
+        second.clear();
         let (mut sum, mut off, mut rest_off) = (0, 0f32, 0f32);
         for x in rotated {
             let steps = x * inverse;
@@ -173,8 +182,8 @@ impl QueryCode {
             rest_off += rest * rest;
         }
         let [error, rest_error] = [off, rest_off].map(|off| off.sqrt() * scale * 1.001);
-        let square = dot(rotated, rotated);
-        Self { first, second, scale, sum: sum as f32, square, error, rest_error }
+        (self.scale, self.sum, self.square) = (scale, sum as f32, dot(rotated, rotated));
+        (self.error, self.rest_error) = (error, rest_error);
     }
 
     /// Its squared length.

@@ -31,6 +31,8 @@
 //! 96            rows of the neighbours, 24 bits each
 //! ```
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -145,7 +147,7 @@ fn bfloat(x: f32) -> u16 {
 }
 
 /// What a query has to do with every combination of four signs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     /// For each 4 dimensions 16 sums in steps of `step`, above the least of them.
     sums: Vec<u8>,
@@ -155,9 +157,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// `query` is rotated.
+    #[cfg(test)]
+    fn new(query: &[f32]) -> Self {
+        let mut table = Self::default();
+        table.set(query);
+        table
+    }
+
+    /// Takes another query, rotated.
     #[inline(always)]
-    pub(crate) fn new(query: &[f32]) -> Self {
+    pub(crate) fn set(&mut self, query: &[f32]) {
         let quads = query.as_chunks::<4>().0;
         // Between all signs negative and all signs those of the query lies twice the sum.
         let widest = quads
@@ -165,7 +174,7 @@ impl Table {
             .map(|quad| 2.0 * quad.iter().map(|x| x.abs()).sum::<f32>())
             .fold(f32::MIN_POSITIVE, f32::max);
         let step = widest / STEPS;
-        let mut sums = Vec::with_capacity(4 * query.len());
+        self.sums.clear();
         for quad in quads {
             let negative: f32 = quad.iter().map(|x| 2.0 * x.min(0.0)).sum();
             // Each combination adds one positive sign to one that is there already.
@@ -179,11 +188,11 @@ impl Table {
                 clippy::cast_sign_loss,
                 reason = "from 0 to 63"
             )]
-            sums.extend(all.map(|sum| (sum / step + 0.5) as u8));
+            self.sums.extend(all.map(|sum| (sum / step + 0.5) as u8));
         }
         // A sum is twice the positive signs' elements minus all; the least has only negative ones.
-        let least = quads.iter().flatten().map(|x| 2.0 * x.min(0.0) - x).sum();
-        Self { sums, step, least }
+        self.least = quads.iter().flatten().map(|x| 2.0 * x.min(0.0) - x).sum();
+        self.step = step;
     }
 
     /// The table of the same query, `times` as long.
@@ -224,13 +233,19 @@ impl Found {
 
 type Estimate = fn(Lookup<'_>, Block<'_>, f32, f32, &mut Found);
 
-static ESTIMATE: LazyLock<Estimate> = LazyLock::new(|| {
+/// The kernels that this processor can run, the fastest first.
+fn kernels() -> Vec<Estimate> {
+    let mut kernels: Vec<Estimate> = Vec::new();
     #[cfg(target_arch = "x86_64")]
-    if let Some(estimate) = x86::best() {
-        return estimate;
-    }
-    plain::estimate
-});
+    kernels.extend(x86::all());
+    #[cfg(target_arch = "aarch64")]
+    kernels.extend(neon::all());
+    kernels.push(plain::estimate);
+    kernels
+}
+
+static ESTIMATE: LazyLock<Estimate> =
+    LazyLock::new(|| kernels().into_iter().next().unwrap_or(plain::estimate));
 
 /// Estimates the squared distances of a query to the neighbours in `block`, a whole one, of a vertex
 /// that is at squared `distance`, and puts those below `bound` into `found`.
@@ -327,8 +342,7 @@ mod tests {
                 // Steps of the table and of bfloat16.
                 prop_assert!((f64::from(*estimate) - right).abs() < 0.06, "{estimate} {right}");
             }
-            #[cfg(target_arch = "x86_64")]
-            for kernel in x86::all() {
+            for kernel in kernels() {
                 for bound in [f32::INFINITY, all[0].1, 0.0] {
                     let mut found = Found::default();
                     kernel(table, parts, distance, bound, &mut found);

@@ -4,9 +4,10 @@
 //! another step. What people are told, a distance and a score, is made of it at the end, so that a
 //! root which brings two ranks together cannot change their order.
 
-use super::{check_dimensions, check_unit, dot, normalise, squared};
+use super::{check_dimensions, check_unit, dot, is_unit, normalise, squared};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -57,17 +58,21 @@ impl Metric {
     }
 
     /// The vector as it is stored and searched for: of unit length for [`Metric::Cosine`], else as
-    /// it is.
+    /// it is. One that is so already is not copied.
     ///
     /// # Errors
     /// [`Error::Dimensions`]; [`Error::Vector`] for a NaN, an infinity, a vector without a direction
     /// where that counts, or one whose products would be too large.
-    pub(crate) fn admit(self, vector: &[f32], dimensions: usize) -> Result<Vec<f32>> {
+    pub(crate) fn admit(self, vector: &[f32], dimensions: usize) -> Result<Cow<'_, [f32]>> {
         if self == Self::Cosine {
-            return normalise(vector, dimensions);
+            return if is_unit(vector) && vector.len() == dimensions {
+                Ok(Cow::Borrowed(vector))
+            } else {
+                normalise(vector, dimensions).map(Cow::Owned)
+            };
         }
         self.check(vector, dimensions)?;
-        Ok(vector.to_vec())
+        Ok(Cow::Borrowed(vector))
     }
 
     /// Checks that `vector` is what [`Metric::admit`] gives.
@@ -193,7 +198,7 @@ mod tests {
     fn only_an_angle_needs_a_direction() {
         for metric in [Metric::Dot, Metric::Euclidean] {
             for good in [[0.0, 0.0], [3.0, -4.0], [7e14, -7e14], [1e-40, 0.0]] {
-                assert_eq!(metric.admit(&good, 2).unwrap(), good);
+                assert_eq!(metric.admit(&good, 2).unwrap().as_ref(), good);
             }
             for bad in [[f32::NAN, 0.0], [0.0, f32::INFINITY], [1e15, 1e15], [f32::MAX, 0.0]] {
                 assert!(matches!(metric.admit(&bad, 2), Err(Error::Vector { .. })), "{bad:?}");
@@ -203,7 +208,7 @@ mod tests {
             assert!(matches!(metric.admit(&[1.0], 2), Err(Error::Dimensions { .. })));
         }
         assert!(Metric::Cosine.admit(&[0.0, 0.0], 2).is_err());
-        assert_eq!(Metric::Cosine.admit(&[0.0, f32::MAX], 2).unwrap(), [0.0, 1.0]);
+        assert_eq!(Metric::Cosine.admit(&[0.0, f32::MAX], 2).unwrap().as_ref(), [0.0, 1.0]);
     }
 
     /// The longest vectors there may be.

@@ -40,10 +40,10 @@ pub fn normalise(vector: &[f32], dimensions: usize) -> Result<Vec<f32>> {
             reason: "all elements are zero, so it has no direction".to_owned(),
         });
     }
-    let scaled: Vec<f64> = vector.iter().map(|&x| f64::from(x) / f64::from(largest)).collect();
-    let norm = scaled.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let scaled = || vector.iter().map(|&x| f64::from(x) / f64::from(largest));
+    let norm = scaled().map(|x| x * x).sum::<f64>().sqrt();
     #[expect(clippy::cast_possible_truncation, reason = "a unit vector's elements fit f32")]
-    Ok(scaled.into_iter().map(|x| (x / norm) as f32).collect())
+    Ok(scaled().map(|x| (x / norm) as f32).collect())
 }
 
 /// Checks that `vector` has `dimensions` elements, all of them finite.
@@ -57,6 +57,12 @@ fn check_dimensions(vector: &[f32], dimensions: usize) -> Result<()> {
         }),
         None => Ok(()),
     }
+}
+
+/// Whether [`normalise`] would change nothing but the last bits.
+fn is_unit(vector: &[f32]) -> bool {
+    // NaN and infinities are not.
+    (vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() - 1.0).abs() < 2.5e-7
 }
 
 /// How far the squared length of a stored vector may be from 1: rounding of 4,096 elements is far less.

@@ -49,11 +49,19 @@ impl Rotation {
     }
 
     /// Rotates `vector`, filled up with zeros.
-    #[inline(always)]
     pub(crate) fn apply(&self, vector: &[f32]) -> Vec<f32> {
+        let mut rotated = Vec::new();
+        self.apply_to(vector, &mut rotated);
+        rotated
+    }
+
+    /// The same into `x`.
+    #[inline(always)]
+    pub(crate) fn apply_to(&self, vector: &[f32], x: &mut Vec<f32>) {
         debug_assert_eq!(vector.len(), self.dimensions);
-        let mut x = vec![0.0; self.padded];
-        x[..vector.len()].copy_from_slice(vector);
+        x.clear();
+        x.extend_from_slice(vector);
+        x.resize(self.padded, 0.0);
         let part = 1 << self.padded.ilog2();
         for (round, signs) in self.signs.chunks_exact(self.padded).enumerate() {
             for (x, sign) in x.iter_mut().zip(signs) {
@@ -69,7 +77,6 @@ impl Rotation {
                 }
             }
         }
-        x
     }
 }
 

@@ -79,7 +79,8 @@ pub(crate) struct SketchQuery {
     scale: f32,
     sum: f32,
     square: f32,
-    length: f32,
+    /// What an error of 1 comes to.
+    slack: f32,
     lift: f32,
 }
 
@@ -102,21 +103,38 @@ impl SketchQuery {
         }
         self.words = first.len() / WORD;
         (self.scale, self.sum, self.square) = (scale, sum as f32, square);
-        (self.length, self.lift) = (square.sqrt(), lift);
+        (self.slack, self.lift) = (square.sqrt(), lift);
+    }
+
+    /// Lets what is said be wrong by so many standard deviations instead of one.
+    pub(crate) fn allow(&mut self, deviations: f32) {
+        self.slack *= deviations;
     }
 
     /// The least that the squared distance to the row of this sketch is likely to be.
     #[inline]
     pub(crate) fn at_least(&self, sketch: &[Line]) -> f32 {
-        let positive = COUNT(sketch, &self.planes) as f32;
-        let [at, last] = [self.words, self.words + 1].map(|at| sketch[at / LINE].0[at % LINE]);
-        let product = self.scale * (2.0 * positive - self.sum);
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-        let [factor, error, lift, square] =
-            [(at >> 32) as u32, at as u32, (last >> 32) as u32, last as u32].map(f32::from_bits);
+        let [lift, square] = halves(sketch, self.words + 1);
         let lift = self.lift - lift;
-        self.square + square - 2.0 * (factor * product + error * self.length) + lift * lift
+        self.square + square - 2.0 * self.product_at_most(sketch) + lift * lift
     }
+
+    /// The most that the product with that row is likely to be, without lifts.
+    #[inline]
+    pub(crate) fn product_at_most(&self, sketch: &[Line]) -> f32 {
+        let positive = COUNT(sketch, &self.planes) as f32;
+        let product = self.scale * (2.0 * positive - self.sum);
+        let [factor, error] = halves(sketch, self.words);
+        factor * product + error * self.slack
+    }
+}
+
+/// The two numbers in a word.
+#[inline]
+fn halves(sketch: &[Line], at: usize) -> [f32; 2] {
+    let word = sketch[at / LINE].0[at % LINE];
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    [(word >> 32) as u32, word as u32].map(f32::from_bits)
 }
 
 /// Sketches in memory, by row.

@@ -37,7 +37,7 @@ impl Sealed {
             }
             let sketched = self.shape.sketch > 0;
             if sketched {
-                query.sketch(sphere, sketch);
+                query.sketch(sphere.stretch, sketch);
             }
             fresh.clear();
             fresh.push(self.entry);

@@ -136,7 +136,7 @@ impl Sealed {
         let mut rotated = vec![0.0; self.shape.padded];
         let code = self.code(self.row(row)?);
         decode(code.scale, code.first, code.rest, &mut rotated);
-        Ok(Prepared::of_rotated(&rotated))
+        Ok(Prepared::of_rotated(rotated))
     }
 
     /// The part of `right` that a walk finds without `row`.

@@ -32,39 +32,69 @@ type Walk = (Seen, Seen, Frontier, Found);
 thread_local! {
     /// What a walk uses, kept between searches of this thread.
     static WALK: RefCell<Walk> = RefCell::default();
+    static PREPARED: RefCell<Prepared> = RefCell::default();
 }
 
 /// A query as segments read it.
+#[derive(Default)]
 pub(in crate::index) struct Prepared {
+    rotated: Vec<f32>,
     pub(super) code: QueryCode,
     table: Table,
 }
 
 impl Prepared {
+    #[cfg(any(test, fuzzing))]
     pub(in crate::index) fn new(query: &[f32], rotation: &Rotation) -> Self {
+        let mut prepared = Self::default();
+        prepared.set(query, rotation);
+        prepared
+    }
+
+    /// Gives `search` the query in what the last one of this thread left: between other threads'
+    /// work, the allocator may take longer for a kilobyte than the search does.
+    pub(in crate::index) fn with<R>(
+        query: &[f32],
+        rotation: &Rotation,
+        search: impl FnOnce(&Self) -> R,
+    ) -> R {
+        PREPARED.with_borrow_mut(|prepared| {
+            prepared.set(query, rotation);
+            search(prepared)
+        })
+    }
+
+    fn set(&mut self, query: &[f32], rotation: &Rotation) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             #[expect(unsafe_code, reason = "the same with wider registers")]
             // SAFETY: this processor has them.
-            return unsafe { Self::wide(query, rotation) };
+            unsafe {
+                self.set_wide(query, rotation);
+            }
+            return;
         }
-        Self::plain(query, rotation)
+        self.set_plain(query, rotation);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn wide(query: &[f32], rotation: &Rotation) -> Self {
-        Self::plain(query, rotation)
+    fn set_wide(&mut self, query: &[f32], rotation: &Rotation) {
+        self.set_plain(query, rotation);
     }
 
     #[inline(always)]
-    fn plain(query: &[f32], rotation: &Rotation) -> Self {
-        Self::of_rotated(&rotation.apply(query))
+    fn set_plain(&mut self, query: &[f32], rotation: &Rotation) {
+        rotation.apply_to(query, &mut self.rotated);
+        self.code.set(&self.rotated);
+        self.table.set(&self.rotated);
     }
 
-    #[inline(always)]
-    pub(super) fn of_rotated(rotated: &[f32]) -> Self {
-        Self { code: QueryCode::new(rotated), table: Table::new(rotated) }
+    pub(super) fn of_rotated(rotated: Vec<f32>) -> Self {
+        let mut prepared = Self { rotated, ..Self::default() };
+        prepared.code.set(&prepared.rotated);
+        prepared.table.set(&prepared.rotated);
+        prepared
     }
 
     /// Between which ranks a row is, by the first level of its code, which leaves out `left_out`.
@@ -79,11 +109,15 @@ impl Prepared {
         self.around(metric, code, product, |query, length| query.rough_error(left_out, length))
     }
 
-    /// The sketch of this query on `sphere`.
-    pub(super) fn sketch(&self, sphere: Sphere, sketch: &mut SketchQuery) {
+    /// Its squared length.
+    pub(in crate::index) fn square(&self) -> f32 {
+        self.code.square()
+    }
+
+    /// The sketch of this query, `times` as long.
+    pub(in crate::index) fn sketch(&self, times: f32, sketch: &mut SketchQuery) {
         let (first, scale) = self.code.first();
-        let square = self.code.square() * sphere.stretch * sphere.stretch;
-        sketch.set(first, scale * sphere.stretch, square, 0.0);
+        sketch.set(first, scale * times, self.square() * times * times, 0.0);
     }
 
     /// Between which ranks by a `product` with the query that may be off by `error` for a row of some length.
@@ -358,7 +392,7 @@ pub(super) struct Sphere {
     base: f32,
     factor: f32,
     /// How many times as long the query is taken to be.
-    stretch: f32,
+    pub(super) stretch: f32,
 }
 
 impl Sphere {

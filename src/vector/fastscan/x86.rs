@@ -14,11 +14,6 @@ use std::arch::x86_64::{
     _mm512_shuffle_epi8, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps,
 };
 
-/// The fastest kernel that this processor can run.
-pub(super) fn best() -> Option<Estimate> {
-    all().into_iter().next()
-}
-
 /// Every kernel that this processor can run, the fastest first.
 pub(super) fn all() -> Vec<Estimate> {
     let mut kernels: Vec<Estimate> = Vec::new();

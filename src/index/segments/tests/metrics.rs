@@ -30,7 +30,7 @@ fn clustered(count: usize, space: Space, decades: f32, seed: u64) -> Vec<Vec<f32
             let length = 10f32.powf(decades * next());
             let v: Vec<f32> =
                 centres[i * 7 % 40].iter().map(|c| length * (c + 0.6 * next())).collect();
-            space.metric.admit(&v, space.dimensions).unwrap()
+            space.metric.admit(&v, space.dimensions).unwrap().into_owned()
         })
         .collect()
 }
