@@ -64,7 +64,7 @@ pub(super) struct NewCollection {
     /// Language of keyword search: english, german, … or none
     #[arg(long, value_name = "LANGUAGE")]
     language: Option<String>,
-    /// Bytes of the index against its speed: speed, balanced (a fourth) or small (a fifth)
+    /// Bytes of the index against its speed: speed, balanced (a third) or small (a fifth)
     #[arg(long, default_value = "speed", value_name = "CHOICE")]
     memory: Memory,
 }

@@ -60,8 +60,10 @@ pub(crate) fn segment(file: &[u8], metric: Metric, make_sum_right: bool) {
             assert!(found.into_iter().all(may));
         }
         // A search scans what is as small as this; the graph is walked all the same.
+        let mut visits = usize::MAX;
         if sealed.has_graph()
-            && let Ok(found) = sealed.walk(&query, LIMIT, 16, Some(0), |row| row % 2 == 0)
+            && let Ok(found) =
+                sealed.walk(&query, LIMIT, 16, Some(0), &mut visits, |row| row % 2 == 0)
         {
             assert!(found.len() <= LIMIT);
         }

@@ -24,10 +24,13 @@ const EF_OF_TOP_K: usize = 5;
 const SCAN_POINTS: usize = 2000;
 /// The same as a part of the segment.
 const SCAN_PART: f64 = 0.05;
+/// The same where they are few of the segment's points: a walk around seven of eight takes longer.
+const SCAN_FEW: (usize, f64) = (10_000, 0.125);
 
 /// Whether to compare with all allowed points instead of walking the graph.
 pub(super) fn scan_is_better(selected: usize, points: usize) -> bool {
-    selected <= SCAN_POINTS || (selected as f64) < SCAN_PART * points as f64
+    let part = selected as f64 / points as f64;
+    selected <= SCAN_POINTS || part < SCAN_PART || selected <= SCAN_FEW.0 && part < SCAN_FEW.1
 }
 
 /// Finds vectors near a query. Searched by any number of threads while one inserts.

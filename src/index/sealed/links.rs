@@ -24,6 +24,7 @@ impl Sealed {
         keep: usize,
         ef: usize,
         without: Option<u32>,
+        visits: &mut usize,
         may: impl Fn(u32) -> bool,
     ) -> Result<Vec<Neighbour>> {
         let sphere = Sphere::new(self.metric, self.largest, query.code.square());
@@ -58,6 +59,10 @@ impl Sealed {
                 }
                 // Chosen, and asked for, before its turn.
                 let Some(row) = present.take().or_else(|| frontier.next()) else { break };
+                if *visits == 0 {
+                    break;
+                }
+                *visits -= 1;
                 present = frontier.next();
                 if let Some(next) = present {
                     prefetch(self.links(self.bytes(next)));

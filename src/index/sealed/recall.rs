@@ -149,7 +149,8 @@ impl Sealed {
     ) -> Result<f32> {
         let Some(last) = right.last() else { return Ok(1.0) };
         let keep = with_spare(right.len());
-        let rough = self.walk(query, keep, wide_enough(ef, keep), Some(row), |r| r != row)?;
+        let (ef, mut visits) = (wide_enough(ef, keep), usize::MAX);
+        let rough = self.walk(query, keep, ef, Some(row), &mut visits, |r| r != row)?;
         let close = self.closest(query, right.len(), rough)?;
         let hits = close.iter().filter(|n| n.distance <= last.distance).count();
         Ok(hits as f32 / right.len() as f32)

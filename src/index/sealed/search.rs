@@ -206,20 +206,30 @@ impl Sealed {
         // A row that several neighbours lead to is one of the `ef` each time, but for products. To
         // count it once costs a tenth of the speed at the same recall.
         let mut ef = wide_enough(ef, keep);
+        // Where allowed rows are far from the query, a walk visits all that are between.
+        let mut visits = if among.is_all() { usize::MAX } else { selected / self.visit_in_rows() };
         for _ in 0..WALKS {
-            let found = if selected == self.len() {
-                self.walk(query, keep, ef, None, |_| true)?
+            let found = if among.is_all() {
+                self.walk(query, keep, ef, None, &mut visits, |_| true)?
             } else {
                 let ids = self.ids();
                 let may = |row: u32| among.holds(ids[row as usize]);
-                self.walk(query, keep, ef, None, may)?
+                self.walk(query, keep, ef, None, &mut visits, may)?
             };
+            if visits == 0 {
+                break;
+            }
             if found.len() >= limit.min(selected) {
                 return Ok(Some(found));
             }
             ef = ef.saturating_mul(2);
         }
         Ok(None)
+    }
+
+    /// Rows that a scan compares in the time of one visit of a walk.
+    fn visit_in_rows(&self) -> usize {
+        if self.shape.memory == Memory::Speed { 8 } else { 16 }
     }
 
     /// The points that may be among the best `limit`; no other is as near as the farthest of these.
@@ -322,17 +332,19 @@ impl Sealed {
     ///
     /// A visited row gives its own distance and estimates for its neighbours. The next row is chosen,
     /// and asked for, before the present one is worked on: the walk waits on memory more than it
-    /// computes. `without` is a row that is not even walked through.
+    /// computes. `without` is a row that is not even walked through. Each visit takes one from
+    /// `visits`; with none left the walk ends where it is.
     pub(in crate::index) fn walk(
         &self,
         query: &Prepared,
         keep: usize,
         ef: usize,
         without: Option<u32>,
+        visits: &mut usize,
         may: impl Fn(u32) -> bool,
     ) -> Result<Vec<Neighbour>> {
         if self.shape.memory != Memory::Speed {
-            return self.walk_links(query, keep, ef, without, may);
+            return self.walk_links(query, keep, ef, without, visits, may);
         }
         let sphere = Sphere::new(self.metric, self.largest, query.code.square());
         let table = query.table.scaled(sphere.stretch);
@@ -353,7 +365,8 @@ impl Sealed {
             }
             let mut present = Some(self.entry);
             seen.insert(self.entry);
-            while let Some(row) = present {
+            while let Some(row) = present.filter(|_| *visits > 0) {
+                *visits -= 1;
                 let mut following =
                     std::iter::from_fn(|| frontier.next()).find(|r| seen.insert(*r));
                 if let Some(next) = following {

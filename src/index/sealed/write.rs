@@ -83,9 +83,9 @@ impl Sealed {
     }
 }
 
-/// Writes in pieces that are whole huge pages, so that the system keeps them as such where it can: a
-/// step of a walk finds two rows that are nowhere near each other, and most of the time their small
-/// pages are not among those that the processor knows.
+/// Writes in pieces that are whole huge pages, so that the page cache keeps them as such where the file
+/// system can: a step of a walk finds two rows that are nowhere near each other, and most of the time
+/// their small pages are not among those that the processor knows.
 struct Pages<'a> {
     file: &'a mut File,
     /// Where `pending` goes.
