@@ -13,6 +13,10 @@ const SHIFT: u32 = 16;
 const SLOTS: usize = 2048;
 /// Slots for what is farther than the place where the walk begins.
 const BEYOND: u32 = 64;
+/// So many, besides `ef`, may be farther than all slots; then the slots move.
+const TOO_FAR: usize = 256;
+/// Marks a row that is one of the `ef`; rows fit 24 bits.
+const COUNTED: u32 = 1 << 31;
 
 /// Which rows were met.
 #[derive(Debug, Default)]
@@ -97,16 +101,55 @@ impl Frontier {
     #[inline]
     pub(super) fn offer(&mut self, row: u32, distance: f32, counts: bool) {
         let bits = distance.to_bits();
-        self.open.push(Reverse(u64::from(bits) << 32 | u64::from(row)));
-        let slot = ((bits >> SHIFT).saturating_sub(self.first) as usize).min(SLOTS - 1);
+        let marked = if counts { row | COUNTED } else { row };
+        self.open.push(Reverse(u64::from(bits) << 32 | u64::from(marked)));
+        let slot = self.slot(bits);
         if !counts || slot > self.last {
             return;
         }
         self.counts[slot] += 1;
         self.within += 1;
+        if slot == SLOTS - 1 && self.counts[slot] as usize > self.ef + TOO_FAR {
+            self.move_slots();
+        }
+        self.find_last();
+    }
+
+    #[inline]
+    fn slot(&self, bits: u32) -> usize {
+        ((bits >> SHIFT).saturating_sub(self.first) as usize).min(SLOTS - 1)
+    }
+
+    #[inline]
+    fn find_last(&mut self) {
         while self.last > 0 && self.within - self.counts[self.last] as usize >= self.ef {
             self.within -= self.counts[self.last] as usize;
             self.last -= 1;
+        }
+    }
+
+    /// Moves the slots to where the open rows are: the walk began so near the query that everything
+    /// else is far, and without a bound it would visit all there is.
+    #[cold]
+    fn move_slots(&mut self) {
+        let open = || self.open.iter().map(|Reverse(row)| *row);
+        #[expect(clippy::cast_possible_truncation, reason = "the upper half; 2048")]
+        let first = {
+            let farthest = open().max().map_or(0, |row| (row >> 32) as u32 >> SHIFT);
+            (farthest + 2).saturating_sub(SLOTS as u32)
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+        let counted: Vec<u32> =
+            open().filter(|row| *row as u32 & COUNTED != 0).map(|row| (row >> 32) as u32).collect();
+        self.first = self.first.max(first);
+        self.counts.fill(0);
+        // The others were visited, as the nearest of their time.
+        #[expect(clippy::cast_possible_truncation, reason = "fewer than rows")]
+        {
+            self.counts[0] = self.within.saturating_sub(counted.len()) as u32;
+        }
+        for bits in counted {
+            self.counts[self.slot(bits)] += 1;
         }
     }
 
@@ -115,7 +158,7 @@ impl Frontier {
     pub(super) fn next(&mut self) -> Option<u32> {
         let Reverse(nearest) = self.open.pop()?;
         #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-        let (bits, row) = ((nearest >> 32) as u32, nearest as u32);
+        let (bits, row) = ((nearest >> 32) as u32, nearest as u32 & !COUNTED);
         if f32::from_bits(bits) >= self.bound() {
             self.open.clear();
             return None;
@@ -158,6 +201,26 @@ mod tests {
                 std::iter::from_fn(|| frontier.next()).map(|row| distances[row as usize]).collect();
             let expected: Vec<f32> = sorted.into_iter().filter(|d| *d < bound).collect();
             prop_assert_eq!(visited, expected);
+        }
+    }
+
+    /// Whatever the walk begins at, a few hundred rows later it knows how far is too far.
+    #[test]
+    fn a_walk_that_begins_beside_the_query_has_a_bound() {
+        for start in [0.0, f32::MIN_POSITIVE, 1e-20, 1e-4, 0.1] {
+            let mut frontier = Frontier::default();
+            frontier.clear(start, 50);
+            frontier.offer(0, start, true);
+            assert_eq!(frontier.next(), Some(0));
+            // Every other row is not counted.
+            for row in 1..2000u32 {
+                frontier.offer(row, 1.0 + (row * 7919 % 2000) as f32 / 2000.0, row % 2 == 0);
+            }
+            // With the one that was visited, 49 of the 2000 distances that count.
+            let bound = frontier.bound();
+            assert!((1.045..1.07).contains(&bound), "{start}: {bound}");
+            let visited = std::iter::from_fn(|| frontier.next()).count();
+            assert!((90..140).contains(&visited), "{start}: {visited}");
         }
     }
 
