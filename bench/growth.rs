@@ -17,24 +17,17 @@
 mod support;
 
 use std::time::Instant;
-use support::search::{QUERIES, fill, open};
-use vdb::Collection;
+use support::search::{QUERIES, Search, fill, open};
 
 const WANTED: f64 = 0.95;
 const ROUNDS: usize = 5;
 
 /// Recall@10 and queries a second.
-fn measure(
-    collection: &Collection,
-    queries: &[Vec<f32>],
-    right: &[Vec<u32>],
-    ef: usize,
-) -> (f64, f64) {
+fn measure(search: Search<'_>, queries: &[Vec<f32>], right: &[Vec<u32>]) -> (f64, f64) {
     let mut hits = 0;
     let started = Instant::now();
     for (query, right) in queries.iter().zip(right) {
-        let found = collection.query_vector(query).top_k(10).ef_search(ef).run_numbers().unwrap();
-        hits += found.iter().filter(|(id, _)| right.contains(id)).count();
+        hits += search.run(query, false).iter().filter(|id| right.contains(id)).count();
     }
     let speed = queries.len() as f64 / started.elapsed().as_secs_f64();
     (hits as f64 / (10 * queries.len()) as f64, speed)
@@ -80,19 +73,14 @@ fn main() {
         let started = Instant::now();
         collection.query_vector(&queries[0]).run_numbers().unwrap();
         let first = started.elapsed().as_secs_f64() * 1e3;
-        let right: Vec<Vec<u32>> = queries
-            .iter()
-            .map(|query| {
-                let exact = collection.query_vector(query).top_k(10).exact(true);
-                exact.run_numbers().unwrap().into_iter().map(|(id, _)| id).collect()
-            })
-            .collect();
+        let search = Search::new(&collection);
+        let right: Vec<Vec<u32>> = queries.iter().map(|query| search.run(query, true)).collect();
         let efs = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384];
         // Round after round, so that a slow moment is not all of one ef.
         let mut runs = vec![Vec::new(); efs.len()];
         for _ in 0..ROUNDS {
             for (runs, ef) in runs.iter_mut().zip(efs) {
-                runs.push(measure(&collection, queries, &right, ef));
+                runs.push(measure(Search { ef: Some(ef), ..search }, queries, &right));
             }
         }
         let curve: Vec<(f64, f64)> = runs

@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use vdb::{Collection, CollectionOptions, Database, Document};
 
-const QUERIES: usize = 1000;
 /// Documents of one commit.
 const BATCH: usize = 256;
 
@@ -131,10 +130,7 @@ fn after_churn(vectors: &[Vec<f32>], queries: &[Vec<f32>]) {
 }
 
 fn main() {
-    let points: usize =
-        std::env::var("VDB_BENCH_POINTS").ok().and_then(|v| v.parse().ok()).unwrap_or(50_000);
-    let mut vectors = support::embeddings(points + QUERIES);
-    let queries = vectors.split_off(vectors.len().saturating_sub(QUERIES));
+    let (vectors, queries) = support::search::points_and_queries(50_000);
     while_adding(&vectors, &queries);
     after_churn(&vectors, &queries);
 }

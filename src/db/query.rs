@@ -295,8 +295,8 @@ impl<'a> Query<'a> {
     /// the store, and scores are those of 11-bit codes: less than 0.001 off by cosine, by products about
     /// a thousandth of both lengths; Euclidean distances are good where they are not much smaller than
     /// the lengths. With a recall above 0.99 or 1,024 candidates and more, which codes do not tell
-    /// apart, the vectors put the best in order. There a page is cut from a search of its own, so ask once for as many numbers as all
-    /// pages need. A chunk whose document is just being removed may be among them.
+    /// apart, the vectors put the best in order. There a page is cut from a search of its own, so ask
+    /// once for as many numbers as all pages need. A chunk whose document is just being removed may be among them.
     ///
     /// # Errors
     /// Those of [`Query::run`].

@@ -86,14 +86,18 @@ impl Prepared {
     #[inline(always)]
     fn set_plain(&mut self, query: &[f32], rotation: &Rotation) {
         rotation.apply_to(query, &mut self.rotated);
+        self.read_rotated();
+    }
+
+    #[inline(always)]
+    fn read_rotated(&mut self) {
         self.code.set(&self.rotated);
         self.table.set(&self.rotated);
     }
 
     pub(super) fn of_rotated(rotated: Vec<f32>) -> Self {
         let mut prepared = Self { rotated, ..Self::default() };
-        prepared.code.set(&prepared.rotated);
-        prepared.table.set(&prepared.rotated);
+        prepared.read_rotated();
         prepared
     }
 
@@ -207,9 +211,10 @@ impl Sealed {
         // count it once costs a tenth of the speed at the same recall.
         let mut ef = wide_enough(ef, keep);
         // Where allowed rows are far from the query, a walk visits all that are between.
-        let mut visits = if among.is_all() { usize::MAX } else { selected / self.visit_in_rows() };
+        let all = selected == self.len();
+        let mut visits = if all { usize::MAX } else { selected / self.visit_in_rows() };
         for _ in 0..WALKS {
-            let found = if among.is_all() {
+            let found = if all {
                 self.walk(query, keep, ef, None, &mut visits, |_| true)?
             } else {
                 let ids = self.ids();

@@ -46,8 +46,9 @@ impl Sealed {
 
         let temporary = path.with_extension("tmp");
         let mut file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
-        let rows =
-            Rows { codes, graph, metric: space.metric, largest: codes.largest(), shape: &shape };
+        let metric = space.metric;
+        let lifts = if metric == Metric::Dot { codes.lifts() } else { Vec::new() };
+        let rows = Rows { codes, graph, metric, lifts, shape: &shape };
         let mut write = || {
             let mut out = Pages::new(&mut file, shape.rows_at)?;
             let mut sums = shape.sums_at()..;
@@ -167,8 +168,8 @@ struct Rows<'a> {
     codes: &'a Codes,
     graph: Option<&'a Graph>,
     metric: Metric,
-    /// The largest squared length, where rows have lifts.
-    largest: f32,
+    /// Of each row; none where no row has one.
+    lifts: Vec<f32>,
     shape: &'a Shape,
 }
 
@@ -219,8 +220,7 @@ impl Rows<'_> {
         let (sketch, out) = out.split_at_mut(self.shape.sketch);
         if !sketch.is_empty() {
             let code = self.codes.get(row);
-            let lift = (self.largest - code.square).max(0.0).sqrt();
-            let lift = if self.metric == Metric::Dot { lift } else { 0.0 };
+            let lift = self.lifts.get(row as usize).copied().unwrap_or(0.0);
             let mut lines = vec![Line::default(); sketch::lines(self.shape.padded)];
             sketch::write(code.first, code.scale, code.square, lift, &mut lines);
             let words = lines.into_iter().flat_map(Line::to_bytes);
