@@ -2,7 +2,7 @@
 //!
 //! 10,000, 50,000, 250,000 and a million texts, chosen at random from the sentences of the shared data,
 //! their clauses, and pairs of clauses that follow each other; 1,000 more are the queries.
-//! `VDB_BENCH_SIZES` names other sizes.
+//! `VDB_BENCH_SIZES` names other sizes; `VDB_BENCH_SVG` a file for the plot.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -17,6 +17,7 @@
 mod support;
 
 use std::time::Instant;
+use support::plot::{self, Panel};
 use support::search::{QUERIES, Search, fill, open};
 
 const WANTED: f64 = 0.95;
@@ -52,6 +53,13 @@ fn main() {
     eprintln!(
         "| points | build s | q/s at recall {WANTED} | first open ms | open ms | first query ms | bytes a vector |"
     );
+    let mut panels = [
+        "building from the store, seconds",
+        "queries a second at recall@10 of 0.95",
+        "opening the database, ms",
+        "opening the index and answering first, ms",
+    ]
+    .map(|name| Panel { name, points: Vec::new() });
     for size in sizes.split(',').map(|size| size.trim().parse::<usize>().unwrap()) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
@@ -90,7 +98,12 @@ fn main() {
                 runs[ROUNDS / 2]
             })
             .collect();
-        let speed = at_recall(&curve).map_or_else(
+        let speed = at_recall(&curve);
+        let values = [Some(build), speed, Some(opened[1]), Some(first)];
+        for (panel, value) in panels.iter_mut().zip(values) {
+            panel.points.extend(value.map(|value| (size as f64, value)));
+        }
+        let speed = speed.map_or_else(
             || format!("recall {:.3} at ef 16 already", curve[0].0),
             |s| format!("{s:.0}"),
         );
@@ -101,5 +114,8 @@ fn main() {
             opened[0], opened[1]
         );
         eprintln!("{curve:?}");
+    }
+    if let Ok(path) = std::env::var("VDB_BENCH_SVG") {
+        std::fs::write(path, plot::draw(&panels)).unwrap();
     }
 }

@@ -2,6 +2,7 @@
 //! project's own few texts, and the figures say which.
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
+pub mod plot;
 pub mod search;
 
 use std::collections::HashSet;

@@ -47,6 +47,7 @@ pub mod model;
 mod panics;
 mod store;
 pub mod text;
+mod threads;
 pub mod vector;
 
 pub use db::{Collection, CollectionOptions, Database, Hit, Mode, Query};

@@ -106,12 +106,15 @@ fn layers_look_down() {
     let below: [(&str, &[&str]); 8] = [
         ("vector/", &["error", "hash"]),
         ("text/", &["error", "hash"]),
-        ("index/", &["error", "hash", "panics", "vector", "text"]),
+        ("index/", &["error", "hash", "panics", "threads", "vector", "text"]),
         ("store/", &["error", "hash", "panics", "vector", "text", "encode"]),
-        ("model/", &["error", "hash", "text", "encode"]),
-        ("encode/", &["error", "hash", "text", "model"]),
-        ("db/", &["error", "hash", "panics", "vector", "text", "index", "store", "encode"]),
-        ("cli/", &["error", "hash", "vector", "text", "index", "model", "encode", "db"]),
+        ("model/", &["error", "hash", "threads", "text", "encode"]),
+        ("encode/", &["error", "hash", "threads", "text", "model"]),
+        (
+            "db/",
+            &["error", "hash", "panics", "threads", "vector", "text", "index", "store", "encode"],
+        ),
+        ("cli/", &["error", "hash", "threads", "vector", "text", "index", "model", "encode", "db"]),
     ];
     for (name, text) in sources() {
         let Some((layer, allowed)) = below.iter().find(|(layer, _)| name.starts_with(layer)) else {

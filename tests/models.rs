@@ -312,11 +312,17 @@ fn a_damaged_model_file_is_noticed() {
     }
 }
 
-/// The bars of the main job, on collections with judgements; the figures are nDCG@10.
+/// The bars of the main job, on collections with judgements; the figures are nDCG@10. Processors
+/// without dot products of bytes have weights of 7 bits, which cost 0.006 of one of them
+/// (docs/benchmarks.md).
 fn retrieval_quality_holds() {
     let folder = tempfile::tempdir().unwrap();
+    #[cfg(target_arch = "x86_64")]
+    let whole = is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    let whole = true;
     for (name, dense, keyword, hybrid) in [
-        ("cranfield", 0.503, 0.521, 0.565),
+        ("cranfield", 0.503, 0.521, if whole { 0.565 } else { 0.56 }),
         ("med", 0.785, 0.683, 0.795),
         ("cisi", 0.417, 0.358, 0.446),
     ] {

@@ -7,6 +7,7 @@ use super::output::Out;
 use crate::encode::InputKind;
 use crate::error::{Error, Result};
 use crate::model::{DEFAULT_ENCODER, Models};
+use crate::threads;
 use crate::vector::kernels;
 use serde_json::json;
 
@@ -45,7 +46,7 @@ pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
 }
 
 fn processor() -> String {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads::all();
     let kernels = kernels();
     let kernels = if kernels.is_empty() { "portable".to_owned() } else { kernels.join(", ") };
     format!("{threads} threads; vector kernels: {kernels}")

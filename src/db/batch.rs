@@ -3,8 +3,9 @@
 use super::query::{Hit, Query};
 use crate::encode::InputKind;
 use crate::error::Result;
+use crate::threads;
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Query<'_> {
@@ -17,7 +18,7 @@ impl Query<'_> {
     #[must_use]
     pub fn run_all(queries: &[Self]) -> Vec<Result<Vec<Hit>>> {
         let encoded = encoded(queries);
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = threads::all();
         let next = AtomicUsize::new(0);
         let work = || {
             let mut answers = Vec::new();

@@ -12,6 +12,7 @@ use crate::store::{Batch, Kind, content_hash, keys};
 use crate::text::chunk::{ChunkOptions, chunk};
 use crate::text::tokenizer::Words;
 use crate::text::{Document, LineIndex};
+use crate::threads;
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -242,6 +243,10 @@ impl Inner {
     /// The order keeps readers whole: new points enter the indexes first and are skipped until
     /// their records are there; old points leave after their records are gone.
     pub(super) fn commit(&self, pending: Vec<Pending>, remove: &[&str]) -> Result<Committed> {
+        threads::behind(|| self.commit_here(pending, remove))
+    }
+
+    fn commit_here(&self, pending: Vec<Pending>, remove: &[&str]) -> Result<Committed> {
         self.refuse_unless_writable()?;
         let vectors = self.vectors()?;
         #[cfg(feature = "keyword")]

@@ -12,6 +12,7 @@ use crate::model::import::BertConfig;
 use crate::model::runtime::Session;
 use crate::model::{Device, Precision, Runtime, onnx};
 use crate::text::tokenizer::TokenSpans;
+use crate::threads;
 use std::path::{Path, PathBuf};
 
 /// Where an encoder's files are and how its vectors are made.
@@ -251,9 +252,7 @@ impl OnnxEncoder {
                 spec.window
             )));
         }
-        let threads = options
-            .threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let threads = options.threads.unwrap_or_else(threads::all);
         Ok(Self {
             fingerprint: spec.fingerprint(options.precision),
             tokenizer,

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::model::runtime::{Session, SessionOptions};
 use crate::model::{Device, Runtime};
+use crate::threads;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -47,7 +48,7 @@ impl Sessions {
             state: Mutex::default(),
             returned: Condvar::new(),
         };
-        let single = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_SINGLE);
+        let single = threads::all().min(MOST_SINGLE);
         Self { runtime, model, device, single: pool(1, single), many: pool(threads, 1) }
     }
 

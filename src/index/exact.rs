@@ -3,6 +3,11 @@
 use super::Neighbour;
 use std::collections::BinaryHeap;
 
+/// Room for so many is there from the beginning. To grow, and to clear, the allocator takes a lock
+/// that threads which add points hold as well, and a search would wait for one of them to get a
+/// processor.
+const ROOM: usize = 4096;
+
 /// The best `limit` neighbours seen so far.
 pub(super) struct Best {
     limit: usize,
@@ -11,7 +16,7 @@ pub(super) struct Best {
 
 impl Best {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, heap: BinaryHeap::new() }
+        Self { limit, heap: BinaryHeap::with_capacity(limit.min(ROOM)) }
     }
 
     /// Whether one at this distance may be kept.

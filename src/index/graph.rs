@@ -17,7 +17,6 @@ use super::frontier::{Frontier, Seen};
 use crate::vector::fastscan::DEGREE;
 use crate::vector::sketch::{SketchQuery, Sketches};
 use crate::vector::{Metric, prefetch};
-use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Neighbours that a row may have until it is pruned again.
@@ -64,11 +63,6 @@ impl Graph {
         let slots = &self.links[row as usize * DEGREE..][..DEGREE];
         &slots[..slots.iter().position(|r| *r == NONE).unwrap_or(DEGREE)]
     }
-}
-
-/// All threads that there are.
-pub(super) fn all_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// A random order that begins with `first` (Fisher and Yates).

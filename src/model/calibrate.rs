@@ -8,6 +8,7 @@ use super::quantize::Range;
 use super::runtime::{Runtime, SessionOptions};
 use super::{Device, graph};
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// One text a line, written for this purpose: prose, science, law, code, lists, dialogue, several
 /// languages, short and long.
@@ -28,7 +29,7 @@ pub(crate) fn calibrate(
     let path = folder.path().join("watched.onnx");
     let (serialized, names) = build(config, weights, &Form::Watched, &graph::weights_name(&path))?;
     graph::write(&path, &serialized)?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads::all();
     let mut session = runtime.session(&path, &SessionOptions { device: Device::Cpu, threads })?;
     let mut ranges: Vec<Vec<Range>> = vec![Vec::new(); names.len()];
     for text in texts() {

@@ -33,6 +33,8 @@ thread_local! {
     /// What a walk uses, kept between searches of this thread.
     static WALK: RefCell<Walk> = RefCell::default();
     static PREPARED: RefCell<Prepared> = RefCell::default();
+    /// Whole codes of a row.
+    static WHOLE: RefCell<Vec<i8>> = RefCell::default();
 }
 
 /// A query as segments read it.
@@ -180,11 +182,13 @@ impl Sealed {
         rough: Vec<Neighbour>,
     ) -> Result<Vec<Neighbour>> {
         let mut close = Best::new(limit);
-        let mut scratch = vec![0; self.shape.padded];
-        for Neighbour { id: row, .. } in rough {
-            close.push(self.closely(query, row, &mut scratch)?);
-        }
-        Ok(close.into_sorted())
+        WHOLE.with_borrow_mut(|scratch| {
+            scratch.resize(self.shape.padded, 0);
+            for Neighbour { id: row, .. } in rough {
+                close.push(self.closely(query, row, scratch)?);
+            }
+            Ok(close.into_sorted())
+        })
     }
 
     /// What walks of the graph find of `limit` points; none where comparing with all is better, or

@@ -9,10 +9,11 @@ use super::{Frozen, VectorIndex};
 use crate::error::Result;
 use crate::index::Bitmap;
 use crate::index::codes::{Code, Codes};
-use crate::index::graph::{Graph, all_threads};
+use crate::index::graph::Graph;
 use crate::index::live::Live;
 use crate::index::plan::Plan;
 use crate::index::sealed::Sealed;
+use crate::threads;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -49,7 +50,7 @@ impl Lane {
         if thread.as_ref().is_none_or(JoinHandle::is_finished) {
             // Without a thread, whoever comes to the limit does the work.
             let work = || {
-                step_back();
+                threads::step_aside();
                 work();
             };
             *thread = std::thread::Builder::new().name("vdb-upkeep".to_owned()).spawn(work).ok();
@@ -244,7 +245,7 @@ impl VectorIndex {
         let sealed = plan.taken(&parts.sealed);
         let frozen = parts.frozen.clone();
         let taken = Taken { more, frozen, sealed, generation: Some(generation) };
-        self.rewrite(taken, all_threads(), &AtomicBool::new(false))
+        self.rewrite(taken, threads::all(), &AtomicBool::new(false))
     }
 
     /// Writes what is taken as one new segment and shows that in its place. The lanes of what is
@@ -350,39 +351,7 @@ impl VectorIndex {
     }
 }
 
-/// Lets searches and commits go before this thread and those that it starts, where the system can do
-/// that for one thread.
-///
-/// A tenth of a processor that others want is enough for it, a tenth of a millisecond at a time: with
-/// the usual slice of some milliseconds, the one search in a hundred that it interrupts would take as
-/// long. Kernels before 6.12 keep their own slices.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    {
-        const NICE: i32 = 10;
-        const _: () = assert!(size_of::<libc::sched_attr>() == 48);
-        let attributes = libc::sched_attr {
-            size: 48,
-            sched_policy: 0, // SCHED_OTHER
-            sched_flags: 0,
-            sched_nice: NICE,
-            sched_priority: 0,
-            sched_runtime: 100_000,
-            sched_deadline: 0,
-            sched_period: 0,
-        };
-        #[expect(unsafe_code, reason = "the priority of a thread has no safe form")]
-        // SAFETY: this thread, and a structure of the size that it says. What is returned does not
-        // matter: without it all goes on.
-        unsafe {
-            if libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) != 0 {
-                libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
-            }
-        }
-    }
-}
-
 /// Half of them, since there are others at work.
 fn background_threads() -> usize {
-    all_threads().div_ceil(2)
+    threads::all().div_ceil(2)
 }
