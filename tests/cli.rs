@@ -346,7 +346,7 @@ fn stats_tell_what_the_index_takes_and_change_nothing() {
     assert_eq!(found["live_points"], 0);
     assert!(found["sealed_points"].as_u64().unwrap() >= 60);
     let (_, out, _) = vdb(at, &["stats"]);
-    assert!(out.contains(" points in 1 segments (0 not in a file), 0 tombstones, "), "{out}");
+    assert!(out.contains(" points in 1 segment (0 not in a file), 0 tombstones, "), "{out}");
     fs::write(index.join("SEGMENTS"), b"garbage").unwrap();
     assert!(figures().is_null());
     let (_, out, _) = vdb(at, &["stats"]);

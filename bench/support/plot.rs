@@ -5,7 +5,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 430.0;
 const HEIGHT: f64 = 230.0;
 const LEFT: f64 = 62.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 34.0;
 const STYLE: &str = "<style>.bg{fill:#fff}.g{stroke:#e3e5e8}text{fill:#33373c;font:12px system-ui,\

@@ -2,6 +2,7 @@
 
 use super::options::Global;
 use crate::error::{Error, Result};
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 
 /// Where a command's words go.
@@ -75,8 +76,9 @@ impl Out {
 }
 
 /// `1 document`, `2 documents`.
-pub(super) fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+pub(super) fn count<N: PartialEq + From<u8> + Display>(n: N, what: &str) -> String {
+    let many = if n == N::from(1) { "" } else { "s" };
+    format!("{n} {what}{many}")
 }
 
 /// Bytes for people.

@@ -2,7 +2,7 @@
 
 use super::Status;
 use super::options::Global;
-use super::output::{Out, bytes};
+use super::output::{Out, bytes, count};
 use crate::db::{CollectionInfo, CollectionOptions, Database, IndexStats};
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
@@ -95,11 +95,12 @@ fn in_words(index: Option<&IndexStats>) -> String {
     };
     let points = index.sealed_points + index.live_points;
     format!(
-        "{points} points in {} segments ({} not in a file), {} tombstones, {} on disk, {} bytes a \
-         vector, {} mapped, {} in memory{state}",
-        index.segments,
+        "{} in {} ({} not in a file), {}, {} on disk, {} bytes a vector, {} mapped, {} in \
+         memory{state}",
+        count(points, "point"),
+        count(index.segments, "segment"),
         index.live_points,
-        index.tombstones,
+        count(index.tombstones, "tombstone"),
         bytes(index.disk_bytes),
         index.bytes_per_vector,
         bytes(index.mapped_bytes),

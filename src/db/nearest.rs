@@ -78,10 +78,7 @@ impl Inner {
     pub(super) fn replace_damaged(&self) -> Result<bool> {
         let index = self.vectors()?;
         let _writer = self.writer();
-        let lost = index.drop_damaged();
-        if lost.is_empty() {
-            return Ok(false);
-        }
+        let Some(lost) = index.drop_damaged() else { return Ok(false) };
         let record = self.record();
         let _turn = self.store.turn()?;
         self.refill(index, &lost, &record)?;

@@ -161,12 +161,13 @@ impl VectorIndex {
     }
 
     /// Gives up the files that are damaged and returns the points that were in them alone, which
-    /// the store can give again.
-    pub(crate) fn drop_damaged(&self) -> Bitmap {
+    /// the store can give again; none where no file is damaged.
+    pub(crate) fn drop_damaged(&self) -> Option<Bitmap> {
         let _lanes = (self.upkeep.sealing.enter(), self.upkeep.merging.enter());
         let _writer = self.writer();
         let mut lost = Bitmap::new();
         let mut parts = (*self.parts()).clone();
+        let before = parts.sealed.len();
         parts.sealed.retain(|sealed| {
             let whole = sealed.check().is_ok();
             if !whole {
@@ -175,8 +176,9 @@ impl VectorIndex {
             whole
         });
         let lost = lost - &*parts.dead;
+        let any = parts.sealed.len() < before;
         self.show(parts);
-        lost
+        any.then_some(lost)
     }
 
     /// [`VectorIndex::damage`] of the files of this index, while none of them comes or goes.
