@@ -76,7 +76,7 @@ impl Out {
 }
 
 /// `1 document`, `2 documents`.
-pub(super) fn count<N: PartialEq + From<u8> + Display>(n: N, what: &str) -> String {
+pub(super) fn count<N: Copy + PartialEq + From<u8> + Display>(n: N, what: &str) -> String {
     let many = if n == N::from(1) { "" } else { "s" };
     format!("{n} {what}{many}")
 }
