@@ -10,7 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use vdb::encode::{EncoderHandle, InputKind};
-use vdb::model::{DEFAULT_ENCODER, Device, FetchOptions, Models, Precision, fetch};
+use vdb::generate::Decoder;
+use vdb::model::{
+    DEFAULT_DECODER, DEFAULT_ENCODER, Device, FetchOptions, Models, Precision, fetch,
+};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -45,6 +48,18 @@ pub fn encoder(precision: Precision, threads: usize) -> EncoderHandle {
         fetch(models.home(), manifest, &options).unwrap();
     }
     models.precision(Some(precision)).encoder(DEFAULT_ENCODER).unwrap()
+}
+
+/// The default decoder in its default form, set up as a user's is.
+pub fn decoder(threads: usize) -> Decoder {
+    let models = Models::from_env().unwrap().device(Device::Cpu).threads(Some(threads));
+    let stop = AtomicBool::new(false);
+    let options = FetchOptions { offline: false, on_event: &|_| {}, stop: &stop };
+    let registry = models.registry();
+    for manifest in [registry.runtime(false).unwrap(), registry.decoder(DEFAULT_DECODER).unwrap()] {
+        fetch(models.home(), manifest, &options).unwrap();
+    }
+    models.decoder(DEFAULT_DECODER).unwrap()
 }
 
 /// Sentences, the clauses of each that have three words or more, and every two of these that follow

@@ -35,6 +35,17 @@ pub enum Error {
         /// What was expected and found.
         reason: String,
     },
+    /// A prompt that leaves a model no room.
+    #[error(
+        "the prompt has {tokens} tokens and the model reads at most {context}, its answer included; \
+         shorten it"
+    )]
+    ContextExceeded {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Tokens that prompt and answer have together at most.
+        context: usize,
+    },
     /// A filter expression that does not parse.
     #[error("filter syntax, at character {position}: {message}")]
     FilterSyntax {
@@ -186,6 +197,18 @@ pub enum Error {
     },
 
     // ---- the model ----
+    /// Logits that no token can be chosen from.
+    #[error("cannot choose a token: {reason}")]
+    Logits {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A text that cannot be held to its constraint any further.
+    #[error("the constraint cannot be kept: {reason}")]
+    Constraint {
+        /// Why: no token fits, or the grammar has become too large.
+        reason: String,
+    },
     /// A model file that cannot be used, or a failure inside the model.
     #[error("model {name}: {reason}")]
     Model {

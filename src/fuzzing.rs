@@ -17,7 +17,7 @@ use crate::{db, index, model, store, text};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("records", records),
     ("manifest", manifest),
     ("segment", segment),
@@ -25,6 +25,7 @@ pub const TARGETS: [Target; 7] = [
     ("jsonl", jsonl),
     ("text", text),
     ("models", models),
+    ("decoders", decoders),
 ];
 
 /// Frames of every kind under any key, and the records, keys and sums in them.
@@ -115,13 +116,29 @@ pub fn models(data: &[u8]) {
     match choice % 3 {
         0 => model::fuzzing::manifest(bytes),
         1 => model::fuzzing::onnx(bytes),
-        // A line of configuration, then the weights.
         _ => {
-            let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
-            let (config, weights) = bytes.split_at(line);
-            model::fuzzing::weights(config, weights.get(1..).unwrap_or_default());
+            let (config, weights) = first_line(bytes);
+            model::fuzzing::weights(config, weights);
         }
     }
+}
+
+/// Decoders: GGUF, and a line of `config.json` with safetensors behind it.
+pub fn decoders(data: &[u8]) {
+    let Some((choice, bytes)) = data.split_first() else { return };
+    if choice % 2 == 0 {
+        model::fuzzing::gguf(bytes);
+    } else {
+        let (config, weights) = first_line(bytes);
+        model::fuzzing::decoder_folder(config, weights);
+    }
+}
+
+/// A line of configuration, then the weights.
+fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (config, weights) = bytes.split_at(line);
+    (config, weights.get(1..).unwrap_or_default())
 }
 
 #[cfg(test)]

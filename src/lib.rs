@@ -40,14 +40,19 @@ pub mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "models")]
+pub mod generate;
 mod hash;
 mod index;
+mod mapped;
 #[cfg(feature = "models")]
 pub mod model;
 mod panics;
 mod store;
 pub mod text;
 mod threads;
+#[cfg(feature = "models")]
+pub mod tokenize;
 pub mod vector;
 
 pub use db::{Collection, CollectionOptions, Database, Hit, Mode, Query};

@@ -37,6 +37,7 @@ fn main() {
         needs_models("a_second_ingest_embeds_only_what_changed", a_second_ingest),
         needs_models("another_model_is_refused", another_model_is_refused),
         needs_models("a_damaged_model_file_is_noticed", a_damaged_model_file_is_noticed),
+        needs_models("decoder_weights_equal_the_gguf_package", decoder_weights),
         needs_models_and_data("retrieval_quality_holds", retrieval_quality_holds),
     ];
     libtest_mimic::run(&arguments, tests).exit();
@@ -480,4 +481,20 @@ fn token_spans_are_bytes() {
         tokens.token_spans(text).unwrap().into_iter().map(|span| &text[span]).collect()
     };
     assert_eq!(words("Naïve café, 日本"), ["Naïve", "café", ",", "日", "本"]);
+}
+
+/// Of every weight of the default decoder, the sum of the values that `golden/blocks.py` found with the
+/// `gguf` package: equal to the bit.
+fn decoder_weights() {
+    let models = support::models();
+    let manifest = models.registry().get("SmolLM2-135M-Instruct").unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let options = vdb::model::FetchOptions { offline: false, on_event: &|_| {}, stop: &stop };
+    vdb::model::fetch(models.home(), manifest, &options).unwrap();
+    let path = models.home().place(manifest).join("model.gguf");
+    let found = vdb::model::weight_sums(&path).unwrap();
+    let lines: Vec<String> = found.iter().map(|(name, sum)| format!("{name} {sum}")).collect();
+    let wanted: Vec<&str> = include_str!("golden/smollm2.sums").lines().collect();
+    assert_eq!(lines.len(), 272);
+    assert_eq!(lines, wanted);
 }

@@ -7,6 +7,7 @@ mod compact;
 mod doctor;
 mod documents;
 mod eval;
+mod generate;
 mod ingest;
 mod interrupt;
 mod models;
@@ -38,7 +39,7 @@ struct Cli {
 }
 
 const EXIT_STATUSES: &str = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 done in part (each \
-    failure named on standard error), 4 damage found by verify.";
+    failure named on standard error), 4 damage found by verify, 130 stopped by Ctrl-C.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -74,6 +75,8 @@ enum Command {
     Restore(backup::RestoreArguments),
     /// Give back the room of what was removed, and leave no trace of it
     Compact,
+    /// Let a decoder write on from a prompt
+    Generate(generate::Arguments),
     /// List, fetch and describe models
     #[command(subcommand)]
     Models(models::Command),
@@ -93,6 +96,8 @@ enum Status {
     /// Some inputs failed, or the user stopped it.
     Partly,
     Damaged,
+    /// The user stopped it; what was written stays.
+    Interrupted,
 }
 
 /// Parses the arguments of the process, runs the command and returns its exit status.
@@ -112,6 +117,7 @@ pub fn main() -> ExitCode {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Partly) => ExitCode::from(3),
         Ok(Status::Damaged) => ExitCode::from(4),
+        Ok(Status::Interrupted) => ExitCode::from(130),
         // Whoever read the output has seen enough (`vdb list | head`).
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
@@ -159,6 +165,7 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Backup(arguments) => backup::backup(global, &arguments, out),
         Command::Restore(arguments) => backup::restore(global, &arguments, out),
         Command::Compact => compact::run(global, out),
+        Command::Generate(arguments) => generate::run(global, &arguments, out),
         Command::Models(command) => models::run(global, &command, out),
         Command::Doctor => doctor::run(global, out),
         Command::Completions { shell } => {

@@ -57,6 +57,7 @@ pub(super) fn state(models: &Models, manifest: &Manifest) -> &'static str {
 fn kind(manifest: &Manifest) -> &'static str {
     match manifest.kind {
         ModelKind::Encoder => "encoder",
+        ModelKind::Decoder => "decoder",
         ModelKind::Runtime => "runtime",
     }
 }

@@ -2,6 +2,7 @@
 
 use super::options::Global;
 use crate::error::{Error, Result};
+use crate::text::sorted;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 
@@ -40,9 +41,9 @@ impl Out {
         self.data(&format!("{text}\n"))
     }
 
-    /// A JSON value on a line of its own.
+    /// A JSON value on a line of its own, fields in the order of their names.
     pub(super) fn json_line(self, value: &serde_json::Value) -> Result<()> {
-        self.line(&value.to_string())
+        self.line(&sorted(value).to_string())
     }
 
     /// A line for people on standard error, whatever `--quiet` says: an error.

@@ -9,8 +9,6 @@ mod onnx;
 mod pooling;
 #[cfg(feature = "models")]
 mod sessions;
-#[cfg(feature = "models")]
-mod tokenizer;
 
 pub use handle::EncoderHandle;
 #[cfg(feature = "models")]

@@ -3,7 +3,6 @@
 use super::batch::plan;
 use super::pooling::{Pooling, scale_to_unit};
 use super::sessions::Sessions;
-use super::tokenizer::Tokenizer;
 use super::{Embedding, Encoder, Fingerprint, InputKind};
 use crate::error::{Error, Result};
 use crate::hash::{Sha256, sha256_of};
@@ -13,6 +12,7 @@ use crate::model::runtime::Session;
 use crate::model::{Device, Precision, Runtime, onnx};
 use crate::text::tokenizer::TokenSpans;
 use crate::threads;
+use crate::tokenize::EncoderTokenizer;
 use std::path::{Path, PathBuf};
 
 /// Where an encoder's files are and how its vectors are made.
@@ -197,7 +197,7 @@ fn embedding_output<'a>(declared: &[&'a str]) -> Option<&'a str> {
 /// shared by threads: single texts go to one-thread sessions, lists to one that uses all threads.
 pub struct OnnxEncoder {
     fingerprint: Fingerprint,
-    tokenizer: Tokenizer,
+    tokenizer: EncoderTokenizer,
     sessions: Sessions,
     pooling: Pooling,
     overhead: usize,
@@ -210,7 +210,7 @@ impl OnnxEncoder {
     /// [`Error::Model`] where a file cannot be used, [`Error::Io`], [`Error::Device`].
     pub fn open(runtime: &Runtime, spec: &EncoderSpec, options: &EncoderOptions) -> Result<Self> {
         let refuse = |reason: String| Error::Model { name: spec.name.clone(), reason };
-        let tokenizer = Tokenizer::open(&spec.name, &spec.tokenizer)?;
+        let tokenizer = EncoderTokenizer::open(&spec.name, &spec.tokenizer)?;
         let path = if is_ready(&spec.weights) {
             onnx::check(&spec.name, &spec.weights)?;
             spec.weights.clone()
@@ -416,19 +416,19 @@ mod tests {
     fn a_ready_model_is_known_by_all_its_weights() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let mut graph = GraphBuilder::new("g", "model.weights");
+        let mut weights = Vec::new();
+        let mut graph = GraphBuilder::new("g", "model.weights", &mut weights);
         graph.input("input_ids", DataType::Int64, &["batch", "sequence"]);
         // More than fits the model file.
-        let words = graph.floats("words", &[4, 512], &vec![0.5; 2048]);
+        let words = graph.floats("words", &[4, 512], &vec![0.5; 2048]).unwrap();
         let vectors = graph.node("Gather", &[&words, "input_ids"], &[]);
         graph.output(&vectors, DataType::Float, &["batch", "sequence", "512"]);
-        let serialized = graph.finish();
-        std::fs::write(at("model.onnx"), &serialized.model).unwrap();
+        let model = graph.finish();
+        std::fs::write(at("model.onnx"), &model).unwrap();
         std::fs::write(at("tokenizer.json"), "{}").unwrap();
 
         let message = EncoderSpec::from_folder(folder.path()).unwrap_err().to_string();
         assert!(message.contains("model.weights"), "{message}");
-        let mut weights = serialized.weights;
         std::fs::write(at("model.weights"), &weights).unwrap();
         let first = EncoderSpec::from_folder(folder.path()).unwrap();
         assert_eq!((first.dimensions, first.window), (512, 512));

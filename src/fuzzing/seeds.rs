@@ -43,6 +43,11 @@ pub(super) fn of(target: &str) -> Vec<Vec<u8>> {
             behind(2, model::fuzzing::seeds::weights()),
         ]
         .concat(),
+        "decoders" => [
+            behind(0, model::fuzzing::seeds::ggufs()),
+            behind(1, model::fuzzing::seeds::decoder_folders()),
+        ]
+        .concat(),
         _ => Vec::new(),
     }
 }

@@ -52,11 +52,11 @@ use super::codes::Code;
 use super::{Bitmap, Stamp};
 use crate::error::{Error, Result};
 use crate::hash::checksum;
+use crate::mapped::Mapped;
 use crate::vector::code::CodeError;
 use crate::vector::fastscan::MAX_ROWS;
 use crate::vector::sketch::Line;
 use crate::vector::{MAX_DIMENSIONS, Memory, Metric, Rotation, Space};
-use memmap2::Mmap;
 use std::fs::File;
 use std::io::Read as _;
 use std::ops::Range;
@@ -83,7 +83,7 @@ const BLOCK_BYTES: usize = 32 << 10;
 /// A mapped segment file.
 pub(super) struct Sealed {
     path: PathBuf,
-    map: Mmap,
+    map: Mapped,
     shape: Shape,
     metric: Metric,
     /// The largest squared length, where the metric is [`Metric::Dot`].
@@ -172,15 +172,11 @@ impl Sealed {
         if cfg!(target_endian = "big") {
             return Err(damaged("segments are little-endian and this machine is not"));
         }
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        #[expect(unsafe_code, reason = "a mapping is how a segment opens without being read")]
-        // SAFETY: the file was renamed into place whole, is never written again, and the database's
-        // lock keeps other processes of ours away; it is unlinked, not truncated, when it goes.
-        let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
-        // For a file that comes from the disk: its pages are larger, and a first walk waits less.
-        // Small pages do as well.
-        #[cfg(target_os = "linux")]
-        let _ = map.advise(memmap2::Advice::HugePage);
+        // The file was renamed into place whole, is never written again, and the database's lock keeps
+        // other processes of ours away; it is unlinked, not truncated, when it goes.
+        let map = Mapped::open(path)?;
+        // For a file that comes from the disk: a first walk waits less.
+        map.prefer_huge_pages();
         let Some(head) = map.first_chunk::<HEADER>() else {
             return Err(damaged("it is too short"));
         };

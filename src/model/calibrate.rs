@@ -27,10 +27,11 @@ pub(crate) fn calibrate(
 ) -> Result<Vec<Vec<Range>>> {
     let folder = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     let path = folder.path().join("watched.onnx");
-    let (serialized, names) = build(config, weights, &Form::Watched, &graph::weights_name(&path))?;
-    graph::write(&path, &serialized)?;
+    let names =
+        graph::write(&path, |name, file| build(config, weights, &Form::Watched, name, file))?;
     let threads = threads::all();
-    let mut session = runtime.session(&path, &SessionOptions { device: Device::Cpu, threads })?;
+    let mut session = runtime
+        .session(&path, &SessionOptions { device: Device::Cpu, threads, spinning: false, optimise: true })?;
     let mut ranges: Vec<Vec<Range>> = vec![Vec::new(); names.len()];
     for text in texts() {
         let ids: Vec<i64> = tokenize(&text)?.into_iter().map(i64::from).collect();

@@ -2,13 +2,12 @@
 
 use super::calibrate::calibrate;
 use super::import::{BertConfig, Form, WeightFile, build};
-use super::onnx::Serialized;
 use super::quantize::weight_limit;
 use super::{Precision, Runtime};
 use crate::error::{Error, Result};
 use crate::hash::Sha256;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,9 +69,7 @@ pub(crate) fn graph(
         Precision::Int8 => Form::Int8(&ranges, limit),
         Precision::Fp32 => Form::Fp32,
     };
-    let (serialized, _) = build(config, &file, &form, &weights_name(&path))?;
-    std::fs::create_dir_all(cache).map_err(Error::io("create", cache))?;
-    write(&path, &serialized)?;
+    write(&path, |name, weights| build(config, &file, &form, name, weights))?;
     Ok(path)
 }
 
@@ -82,24 +79,40 @@ pub(crate) fn weights_name(model: &Path) -> String {
     format!("{stem}.weights")
 }
 
-/// Writes model and weights whole or not at all; the model, which is looked for, comes last.
-pub(crate) fn write(path: &Path, serialized: &Serialized) -> Result<()> {
-    let weights = path.with_file_name(weights_name(path));
-    write_atomically(&weights, &serialized.weights)?;
-    write_atomically(path, &serialized.model)
+/// Writes model and weights whole or not at all; the model, which is looked for, comes last. `build`
+/// is given the name of the weights file and the file, and returns the model; what else it returns is
+/// handed on.
+pub(crate) fn write<T>(
+    path: &Path,
+    build: impl FnOnce(&str, &mut dyn Write) -> Result<(Vec<u8>, T)>,
+) -> Result<T> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    }
+    let name = weights_name(path);
+    let (model, rest) = atomically(&path.with_file_name(&name), |weights| build(&name, weights))?;
+    atomically(path, |file| file.write_all(&model).map_err(Error::io("write", path)))?;
+    Ok(rest)
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+fn atomically<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     // Two processes, or two threads of one, may build the same graph at once: each writes its own
     // file, and either result is the same bytes.
     static WRITTEN: AtomicUsize = AtomicUsize::new(0);
     let nth = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("{}-{nth}.tmp", std::process::id()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|error| {
+    let filled = File::create(&temporary).map_err(Error::io("create", path)).and_then(|file| {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        let filled = fill(&mut out)?;
+        out.into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .map_err(Error::io("write", path))?;
+        Ok(filled)
+    });
+    if filled.is_err() {
         let _ = std::fs::remove_file(&temporary);
-        Error::io("write", path)(error)
-    })
+    }
+    filled
 }

@@ -14,6 +14,8 @@ use serde::Deserialize;
 pub enum ModelKind {
     /// Text to vectors.
     Encoder,
+    /// Text to more text.
+    Decoder,
     /// The ONNX Runtime library.
     Runtime,
 }
@@ -173,8 +175,10 @@ impl Manifest {
                 encoder.pooling().map(drop).map_err(|e| e.to_string())
             }
             (None, ModelKind::Encoder) => Err("an encoder needs a section [encoder]".to_owned()),
-            (Some(_), ModelKind::Runtime) => Err("a runtime has no section [encoder]".to_owned()),
-            (None, ModelKind::Runtime) => Ok(()),
+            (Some(_), ModelKind::Decoder | ModelKind::Runtime) => {
+                Err("only an encoder has a section [encoder]".to_owned())
+            }
+            (None, ModelKind::Decoder | ModelKind::Runtime) => Ok(()),
         }
     }
 

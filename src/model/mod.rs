@@ -1,11 +1,15 @@
 //! Models: where they come from, how they become graphs, and the runtime that runs them.
 
+mod bytes;
 mod calibrate;
+pub(crate) mod decoder_graph;
 mod device;
 mod fetch;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) mod fuzzing;
+pub(crate) mod gguf;
 pub(crate) mod graph;
+mod half;
 mod home;
 pub(crate) mod import;
 mod manifest;
@@ -18,7 +22,9 @@ pub(crate) mod runtime;
 pub use device::{Device, Precision};
 pub use fetch::{FetchEvent, FetchOptions, Fetched, fetch};
 pub use home::Home;
+#[doc(hidden)]
+pub use import::weight_sums;
 pub use manifest::{EncoderSection, FileEntry, Manifest, ModelKind, Source};
 pub use open::Models;
-pub use registry::{DEFAULT_ENCODER, Registry};
+pub use registry::{DEFAULT_DECODER, DEFAULT_ENCODER, Registry};
 pub use runtime::Runtime;

@@ -2,11 +2,13 @@
 
 use super::home::{not_set_up, offline};
 use super::manifest::{Manifest, ModelKind};
-use super::{Device, Home, Precision, Registry, Runtime};
+use super::{Device, Home, Precision, Registry, Runtime, decoder_graph};
 use crate::encode::{
     Encoder, EncoderHandle, EncoderOptions, EncoderSpec, Fingerprint, OnnxEncoder,
 };
 use crate::error::{Error, Result};
+use crate::generate::{Decoder, DecoderOptions, DecoderSpec};
+use crate::hash::Sha256;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -112,6 +114,45 @@ impl Models {
     pub fn encoder_of(&self, fingerprint: &Fingerprint) -> Result<EncoderHandle> {
         let stored = fingerprint.precision.split(' ').next().and_then(|p| p.parse().ok());
         self.clone().precision(self.precision.or(stored)).encoder(&fingerprint.model)
+    }
+
+    /// A decoder by its manifest's name, by its GGUF file, or by the folder that holds it, loaded; its
+    /// graph is built where that was not done before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a name without a manifest, [`Error::NotSetUp`] with the command that
+    /// fetches it; those of [`Decoder::open`].
+    pub fn decoder(&self, name: &str) -> Result<Decoder> {
+        let spec = self.decoder_spec(name)?;
+        let (device, precision) = self.device_and_precision();
+        let options =
+            DecoderOptions { precision, device, threads: self.threads, graphs: self.home.graphs() };
+        Decoder::open(&self.runtime()?, &spec, &options)
+    }
+
+    fn decoder_spec(&self, name: &str) -> Result<DecoderSpec> {
+        let path = Path::new(name);
+        if path.exists() && (name.contains(['/', '\\', '.']) || self.registry.get(name).is_err()) {
+            return Ok(DecoderSpec {
+                name: name.to_owned(),
+                weights: path.to_path_buf(),
+                identity: decoder_graph::identity(path)?,
+            });
+        }
+        let manifest = self.registry.decoder(name)?;
+        self.require(manifest)?;
+        let folder = self.home.place(manifest);
+        let files = manifest.files();
+        // One GGUF file holds all; else all files of the folder are the model.
+        let is_gguf = |name: &str| Path::new(name).extension().is_some_and(|e| e == "gguf");
+        let (weights, identity) = if let Some(file) = files.iter().find(|f| is_gguf(&f.name)) {
+            (folder.join(&file.name), file.sha256.clone())
+        } else {
+            let mut all = Sha256::default();
+            files.iter().for_each(|file| all.update(format!("{} {}\n", file.name, file.sha256)));
+            (folder, all.hex())
+        };
+        Ok(DecoderSpec { name: manifest.name.clone(), weights, identity })
     }
 
     fn spec(&self, manifest: &Manifest) -> Result<EncoderSpec> {
@@ -228,7 +269,7 @@ impl Models {
         if self.home.missing(manifest)?.is_empty() {
             return Ok(());
         }
-        Err(if self.offline && manifest.kind == ModelKind::Encoder {
+        Err(if self.offline && manifest.kind != ModelKind::Runtime {
             offline(manifest)
         } else {
             not_set_up(manifest)

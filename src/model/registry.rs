@@ -4,16 +4,20 @@ use super::manifest::{Manifest, ModelKind};
 use crate::error::{Error, Result};
 use std::path::Path;
 
-pub(super) const BUILT_IN: [(&str, &str); 5] = [
+pub(super) const BUILT_IN: [(&str, &str); 6] = [
     ("models/all-minilm-l6-v2.toml", include_str!("../../models/all-minilm-l6-v2.toml")),
     ("models/bge-small-en-v1.5.toml", include_str!("../../models/bge-small-en-v1.5.toml")),
     ("models/multilingual-e5-small.toml", include_str!("../../models/multilingual-e5-small.toml")),
+    ("models/smollm2-135m-instruct.toml", include_str!("../../models/smollm2-135m-instruct.toml")),
     ("models/onnxruntime.toml", include_str!("../../models/onnxruntime.toml")),
     ("models/onnxruntime-cuda.toml", include_str!("../../models/onnxruntime-cuda.toml")),
 ];
 
 /// The encoder that is used where none is named.
 pub const DEFAULT_ENCODER: &str = "all-MiniLM-L6-v2";
+
+/// The decoder that is used where none is named.
+pub const DEFAULT_DECODER: &str = "SmolLM2-135M-Instruct";
 
 /// All known manifests.
 #[derive(Debug, Clone)]
@@ -75,12 +79,24 @@ impl Registry {
     /// # Errors
     /// [`Error::NotFound`] also where the name is not an encoder's.
     pub fn encoder(&self, name: &str) -> Result<&Manifest> {
+        self.of_kind(ModelKind::Encoder, "encoder", name)
+    }
+
+    /// The decoder of this name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also where the name is not a decoder's.
+    pub fn decoder(&self, name: &str) -> Result<&Manifest> {
+        self.of_kind(ModelKind::Decoder, "decoder", name)
+    }
+
+    fn of_kind(&self, kind: ModelKind, what: &'static str, name: &str) -> Result<&Manifest> {
         let manifest = self.get(name)?;
-        if manifest.kind == ModelKind::Encoder {
+        if manifest.kind == kind {
             return Ok(manifest);
         }
         Err(Error::NotFound {
-            what: "encoder",
+            what,
             name: name.to_owned(),
             hint: "see `vdb models list`".to_owned(),
         })
@@ -106,7 +122,10 @@ mod tests {
         let names: BTreeSet<&str> = registry.list().iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names.len(), BUILT_IN.len());
         assert_eq!(registry.encoder("ALL-minilm-l6-V2").unwrap().name, DEFAULT_ENCODER);
+        assert_eq!(registry.decoder("smollm2-135m-INSTRUCT").unwrap().name, DEFAULT_DECODER);
         assert!(registry.encoder("onnxruntime").is_err());
+        assert!(registry.encoder(DEFAULT_DECODER).is_err());
+        assert!(registry.decoder(DEFAULT_ENCODER).is_err());
         assert!(registry.get("nothing").unwrap_err().to_string().contains(DEFAULT_ENCODER));
     }
 

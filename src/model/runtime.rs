@@ -1,5 +1,9 @@
 //! The one place that names ort: the ONNX Runtime library, and sessions on it.
 
+mod decoder;
+
+pub(crate) use decoder::{Brake, Cache, DecoderSession, RunError};
+
 use super::device::Device;
 use crate::error::{Error, Result};
 use ort::session::Session as OrtSession;
@@ -29,6 +33,10 @@ impl Runtime {
     /// Loads the library at `library`. A process loads one; asking again for the same one gives it
     /// back.
     ///
+    /// The library would report what it does to its makers. So that it does not, `ORT_DISABLE_TELEMETRY`
+    /// is set to 1 in the environment where it is not set: a program in which other threads call C code
+    /// that reads the environment at this moment should set it itself, before it starts them.
+    ///
     /// # Errors
     /// [`Error::NotSetUp`] where the file is not there; [`Error::Model`] where it cannot be loaded,
     /// is too old, or another library is loaded already.
@@ -51,6 +59,7 @@ impl Runtime {
             });
         }
         preload(library);
+        no_telemetry();
         let environment = guarded(|| {
             ort::init_from(library)
                 .map_err(|e| e.to_string())?
@@ -85,8 +94,21 @@ impl Runtime {
 
     /// A session for the model at `path`.
     pub(crate) fn session(&self, path: &Path, options: &SessionOptions) -> Result<Session> {
+        let (session, provider) = self.open(path, options)?;
+        let names =
+            |outlets: &[ort::value::Outlet]| outlets.iter().map(|o| o.name().to_owned()).collect();
+        Ok(Session {
+            inputs: names(session.inputs()),
+            outputs: names(session.outputs()),
+            provider,
+            session,
+        })
+    }
+
+    /// A session, and the execution provider that is really in use.
+    fn open(&self, path: &Path, options: &SessionOptions) -> Result<(OrtSession, &'static str)> {
         let built = guarded(|| self.build(path, options));
-        let (session, provider) = match (built, options.device) {
+        Ok(match (built, options.device) {
             (Ok(session), Device::Cpu) => (session, CPU),
             (Ok(session), Device::Cuda | Device::Auto) => (session, CUDA),
             (Err(_), Device::Auto) => {
@@ -106,14 +128,6 @@ impl Runtime {
                 });
             }
             (Err(reason), Device::Cpu) => return Err(refused(path, &reason)),
-        };
-        let names =
-            |outlets: &[ort::value::Outlet]| outlets.iter().map(|o| o.name().to_owned()).collect();
-        Ok(Session {
-            inputs: names(session.inputs()),
-            outputs: names(session.outputs()),
-            provider,
-            session,
         })
     }
 
@@ -138,16 +152,28 @@ const CUDA: &str = "CUDAExecutionProvider";
 pub(crate) struct SessionOptions {
     pub(crate) device: Device,
     pub(crate) threads: usize,
+    /// Whether threads wait for the next operator awake while the session runs: a call of many short
+    /// operators gains a fifth by it.
+    pub(crate) spinning: bool,
+    /// Whether the runtime looks for what it can fuse. Graphs that are written fused load faster
+    /// without.
+    pub(crate) optimise: bool,
 }
 
 fn configured(builder: SessionBuilder, options: &SessionOptions) -> Result<SessionBuilder, String> {
     // Threads that spin between runs would take a processor from the program we live in, and
     // measured slower as soon as anything else ran. SkipLayerNormalization measured slower than
     // the two operators that it fuses.
+    let level = if options.optimise {
+        GraphOptimizationLevel::All
+    } else {
+        GraphOptimizationLevel::Disable
+    };
     let mut builder = builder
-        .with_optimization_level(GraphOptimizationLevel::All)
+        .with_optimization_level(level)
         .and_then(|b| b.with_intra_threads(options.threads.max(1)))
-        .and_then(|b| b.with_intra_op_spinning(false))
+        .and_then(|b| b.with_intra_op_spinning(options.spinning))
+        .and_then(|b| b.with_config_entry("session.force_spinning_stop", "1"))
         .and_then(|b| b.with_disabled_optimizers("SkipLayerNormFusion"))
         .map_err(|e| e.to_string())?;
     if options.device != Device::Cpu {
@@ -223,6 +249,22 @@ impl Session {
             read(i, &dims(shape), data);
         }
         Ok(())
+    }
+}
+
+/// From 1.32 on, the library keeps a database of what it wants to report as soon as it is started, and
+/// sends it; only this variable stops it before it begins, the setting that `with_telemetry` turns off
+/// comes too late.
+fn no_telemetry() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    #[expect(unsafe_code, reason = "there is no safe form")]
+    // SAFETY: Rust's own readers of the environment wait meanwhile. One of C on another thread must not
+    // read it at this moment, once in a process: `Runtime::load` says so.
+    unsafe {
+        std::env::set_var(VARIABLE, "1");
     }
 }
 

@@ -57,9 +57,15 @@ value_from! {
     Vec<Value> => |x| Self::List(x),
 }
 
-/// Adds a JSON value to `metadata` under `name`, flattening objects into dotted names.
+/// Adds a JSON value to `metadata` under `name`, flattening objects into dotted names. Fields are taken
+/// in the order of their names, so that of two that get the same dotted name it is always the same one
+/// that stays.
 pub fn flatten_json(metadata: &mut Metadata, name: &str, value: &serde_json::Value) {
     if let serde_json::Value::Object(fields) = value {
+        // Whether a map of serde_json is in that order itself depends on its features, which any crate
+        // of a build can turn on.
+        let mut fields: Vec<_> = fields.iter().collect();
+        fields.sort_unstable_by_key(|(key, _)| *key);
         for (key, inner) in fields {
             let dotted = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
             flatten_json(metadata, &dotted, inner);
@@ -85,9 +91,17 @@ fn from_json(value: &serde_json::Value, lists: usize) -> Value {
         // An object inside a list has no dotted name, and lists lie in one another just so deep; the
         // JSON text keeps them readable.
         serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
-            Value::Text(value.to_string())
+            Value::Text(sorted(value).to_string())
         }
     }
+}
+
+/// The value with the fields of all its objects in the order of their names, in which vdb stores and
+/// prints JSON. serde_json's own order is this or that of the input, as its features are.
+pub(crate) fn sorted(value: &serde_json::Value) -> serde_json::Value {
+    let mut value = value.clone();
+    value.sort_all_objects();
+    value
 }
 
 /// How the stored text relates to the file that it came from.

@@ -11,5 +11,7 @@ mod nesting;
 pub mod parse;
 pub mod tokenizer;
 
+#[cfg(feature = "files")]
+pub(crate) use document::sorted;
 pub use document::{Document, Heading, Metadata, Origin, Value, flatten_json};
 pub use lines::LineIndex;

@@ -1,6 +1,8 @@
 //! Shared by the integration tests: where models and data are, and a small encoder without a model.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod gguf;
+
 use libtest_mimic::{Failed, Trial};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,24 @@ pub fn models() -> &'static Models {
 pub fn encoder(precision: Precision) -> EncoderHandle {
     let models = models().clone().precision(Some(precision));
     models.encoder(vdb::model::DEFAULT_ENCODER).unwrap()
+}
+
+/// The decoder's GGUF file, where it is on this machine: `VDB_DECODER` names it, else it is looked for
+/// among the models that were fetched.
+pub fn decoder_file() -> Option<PathBuf> {
+    let name = "SmolLM2-135M-Instruct.Q4_1.gguf";
+    let named = std::env::var_os("VDB_DECODER").map(PathBuf::from);
+    let kept = || {
+        let home = std::env::var_os("VDB_HOME").map(PathBuf::from)?.join("models");
+        let found = if home.is_dir() { files(&home) } else { Vec::new() };
+        found.into_iter().find(|path| path.file_name().is_some_and(|n| n == name))
+    };
+    named.filter(|path| path.is_file()).or_else(kept)
+}
+
+/// A test that needs the decoder's file: ignored where the network is off or the file is not there.
+pub fn needs_decoder_file(name: &str, test: fn()) -> Trial {
+    trial(name, test).with_ignored_flag(offline() || decoder_file().is_none())
 }
 
 /// A test that needs models: ignored where the network is off.

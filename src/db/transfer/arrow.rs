@@ -390,9 +390,7 @@ fn rows(batch: &RecordBatch) -> Option<Vec<Whole>> {
 fn read_metadata(json: &str) -> Option<Metadata> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).ok()?;
     let mut metadata = Metadata::new();
-    for (name, value) in &object {
-        flatten_json(&mut metadata, name, value);
-    }
+    flatten_json(&mut metadata, "", &serde_json::Value::Object(object));
     Some(metadata)
 }
 

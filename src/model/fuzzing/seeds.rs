@@ -1,5 +1,6 @@
 //! Models of a few numbers.
 
+use super::super::import::llama::{DecoderConfig, samples};
 use super::onnx::{DataType, GraphBuilder, MICROSOFT, Value};
 use serde_json::{Map, json};
 
@@ -10,14 +11,15 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
 
 pub(crate) fn graphs() -> Vec<Vec<u8>> {
     let graph = |big: bool| {
-        let mut graph = GraphBuilder::new("g", "model.weights");
+        let mut weights = Vec::new();
+        let mut graph = GraphBuilder::new("g", "model.weights", &mut weights);
         graph.input("x", DataType::Float, &["b", "4"]);
         let width = if big { 512 } else { 2 };
-        let w = graph.floats("w", &[4, width], &vec![0.5; 4 * width]);
+        let w = graph.floats("w", &[4, width], &vec![0.5; 4 * width]).unwrap();
         let y = graph.node("MatMul", &["x", &w], &[("a", Value::Int(1)), ("s", Value::Text("t"))]);
         let z = graph.domain_node(MICROSOFT, "Other", &[&y], &[("f", Value::Float(0.5))]);
         graph.output(&z, DataType::Float, &["b", "2"]);
-        graph.finish().model
+        graph.finish()
     };
     vec![graph(false), graph(true)]
 }
@@ -74,4 +76,32 @@ fn safetensors(kind: &str) -> Vec<u8> {
     }
     let header = serde_json::to_vec(&header).unwrap();
     [&(header.len() as u64).to_le_bytes(), header.as_slice(), &data].concat()
+}
+
+/// GGUF files: what the `gguf` package wrote, and decoders of each architecture.
+pub(crate) fn ggufs() -> Vec<Vec<u8>> {
+    let mut files = vec![include_bytes!("../../../tests/golden/blocks.gguf").to_vec()];
+    for name in ["llama", "qwen2", "qwen3"] {
+        let config = DecoderConfig { layers: 1, ..samples::config_of(name) };
+        files.push(samples::gguf(name, &config).finish());
+    }
+    files
+}
+
+/// A decoder's configuration in one line, then its weights.
+pub(crate) fn decoder_folders() -> Vec<Vec<u8>> {
+    let of = |name: &str, class: &str, kind: &str| {
+        let config = DecoderConfig {
+            layers: 1,
+            hidden: HIDDEN,
+            head_dim: 4,
+            intermediate: INNER,
+            vocabulary: VOCABULARY,
+            ..samples::config_of(name)
+        };
+        let json = samples::json(class, &config, json!({}));
+        [format!("{json}\n").into_bytes(), samples::safetensors(&config, kind)].concat()
+    };
+    let qwen2 = of("qwen2", "Qwen2ForCausalLM", "BF16");
+    vec![of("llama", "LlamaForCausalLM", "F32"), qwen2, of("qwen3", "Qwen3ForCausalLM", "BF16")]
 }

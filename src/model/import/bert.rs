@@ -7,9 +7,10 @@
 
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::model::onnx::{DataType, GraphBuilder, MICROSOFT, Serialized, Value};
+use crate::model::onnx::{DataType, GraphBuilder, MICROSOFT, Value};
 use crate::model::quantize::{Range, quantize_columns, smoothing};
 use serde::Deserialize;
+use std::io::Write;
 
 /// What `config.json` says of a model of the family.
 #[derive(Debug, Clone, Deserialize)]
@@ -155,13 +156,14 @@ pub(crate) fn build(
     weights: &super::WeightFile,
     form: &Form<'_>,
     weights_name: &str,
-) -> Result<(Serialized, Vec<String>)> {
+    sink: &mut dyn Write,
+) -> Result<(Vec<u8>, Vec<String>)> {
     let weights = weights.weights(&PREFIXES, PROBE)?;
     let mut import = Import {
         config,
         weights: &weights,
         form,
-        graph: GraphBuilder::new("encoder", weights_name),
+        graph: GraphBuilder::new("encoder", weights_name, sink),
         watched: Vec::new(),
     };
     import.graph.input("input_ids", DataType::Int64, &["batch", "sequence"]);
@@ -187,7 +189,7 @@ struct Import<'a> {
     config: &'a BertConfig,
     weights: &'a Weights<'a>,
     form: &'a Form<'a>,
-    graph: GraphBuilder,
+    graph: GraphBuilder<'a>,
     /// The values that 8 bits quantise, in the order in which the graph makes them; the order is the
     /// same in every form, so it ties a range to its value.
     watched: Vec<String>,
@@ -221,9 +223,9 @@ impl Import<'_> {
         }
         let count = self.config.positions();
         let graph = &mut self.graph;
-        let words = graph.floats("words", &[vocab_size, hidden_size], &words);
-        let positions = graph.floats("positions", &[count, hidden_size], &positions);
-        let zero = graph.int64s("zero", &[1], &[0]);
+        let words = graph.floats("words", &[vocab_size, hidden_size], &words)?;
+        let positions = graph.floats("positions", &[count, hidden_size], &positions)?;
+        let zero = graph.int64s("zero", &[1], &[0])?;
         let word = graph.node("Gather", &[&words, "input_ids"], &[]);
         let length = graph.node(
             "Shape",
@@ -276,16 +278,16 @@ impl Import<'_> {
         }
         let heads = Value::Int(i64::try_from(self.config.num_attention_heads).unwrap_or(1));
         let attributes = [("num_heads", heads)];
-        let bias = self.graph.floats(&format!("{prefix}qkv.bias"), &[size * 3], &bias);
+        let bias = self.graph.floats(&format!("{prefix}qkv.bias"), &[size * 3], &bias)?;
         let name = format!("{prefix}qkv.weight");
         match self.quantized(x, &mut weight, size * 3, true)? {
             None => {
-                let weight = self.graph.floats(&name, &[size, size * 3], &weight);
+                let weight = self.graph.floats(&name, &[size, size * 3], &weight)?;
                 let inputs = [x, &weight, &bias, mask];
                 Ok(self.graph.domain_node(MICROSOFT, "Attention", &inputs, &attributes))
             }
             Some(x) => {
-                let (weight, scale) = self.weight(&name, &weight, size, size * 3);
+                let (weight, scale) = self.weight(&name, &weight, size, size * 3)?;
                 let inputs = [&x.values, &weight, &bias, &x.scale, &scale, mask, &x.zero];
                 Ok(self.graph.domain_node(MICROSOFT, "QAttention", &inputs, &attributes))
             }
@@ -304,15 +306,15 @@ impl Import<'_> {
         let mut weight = self.weights.matrix(&weight_name, inputs, outputs)?;
         let bias_name = format!("{name}.bias");
         let bias = self.weights.get(&bias_name, &[outputs])?;
-        let bias = self.graph.floats(&bias_name, &[outputs], &bias);
+        let bias = self.graph.floats(&bias_name, &[outputs], &bias)?;
         match self.quantized(x, &mut weight, outputs, smooth)? {
             None => {
-                let weight = self.graph.floats(&weight_name, &[inputs, outputs], &weight);
+                let weight = self.graph.floats(&weight_name, &[inputs, outputs], &weight)?;
                 let product = self.graph.node("MatMul", &[x, &weight], &[]);
                 Ok(self.graph.node("Add", &[&product, &bias], &[]))
             }
             Some(x) => {
-                let (weight, scale) = self.weight(&weight_name, &weight, inputs, outputs);
+                let (weight, scale) = self.weight(&weight_name, &weight, inputs, outputs)?;
                 let inputs = [&x.values, &weight, &x.scale, &scale, &x.zero, "", &bias];
                 Ok(self.graph.domain_node(MICROSOFT, "MatMulIntegerToFloat", &inputs, &[]))
             }
@@ -326,13 +328,13 @@ impl Import<'_> {
         weight: &[f32],
         inputs: usize,
         outputs: usize,
-    ) -> (String, String) {
+    ) -> Result<(String, String)> {
         let limit = if let Form::Int8(_, limit) = self.form { *limit } else { 127 };
         let q = quantize_columns(weight, outputs, limit);
-        let bytes = q.values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let values = self.graph.tensor(name, DataType::Int8, &[inputs, outputs], bytes);
-        let scales = self.graph.floats(&format!("{name}.scale"), &[outputs], &q.scales);
-        (values, scales)
+        let bytes: Vec<u8> = q.values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let values = self.graph.tensor(name, DataType::Int8, &[inputs, outputs], &bytes)?;
+        let scales = self.graph.floats(&format!("{name}.scale"), &[outputs], &q.scales)?;
+        Ok((values, scales))
     }
 
     /// The value `x` in 8 bits where the form wants that; else it is only noted. With `smooth`, its
@@ -364,12 +366,12 @@ impl Import<'_> {
                 row.iter_mut().for_each(|w| *w *= scale);
             }
             let inverse: Vec<f32> = scales.iter().map(|s| 1.0 / s).collect();
-            let inverse = self.graph.floats(&format!("{x}.smoothing"), &[inputs], &inverse);
+            let inverse = self.graph.floats(&format!("{x}.smoothing"), &[inputs], &inverse)?;
             source = self.graph.node("Mul", &[x, &inverse], &[]);
         }
         let (scale, zero) = range.affine();
-        let scale = self.graph.floats(&format!("{x}.scale"), &[], &[scale]);
-        let zero = self.graph.tensor(&format!("{x}.zero"), DataType::Uint8, &[], vec![zero]);
+        let scale = self.graph.floats(&format!("{x}.scale"), &[], &[scale])?;
+        let zero = self.graph.tensor(&format!("{x}.zero"), DataType::Uint8, &[], &[zero])?;
         let values = self.graph.node("QuantizeLinear", &[&source, &scale, &zero], &[]);
         Ok(Some(Quantized { values, scale, zero }))
     }
@@ -378,8 +380,8 @@ impl Import<'_> {
         let size = self.config.hidden_size;
         let weight = self.weights.get(&format!("{name}.weight"), &[size])?;
         let bias = self.weights.get(&format!("{name}.bias"), &[size])?;
-        let weight = self.graph.floats(&format!("{name}.weight"), &[size], &weight);
-        let bias = self.graph.floats(&format!("{name}.bias"), &[size], &bias);
+        let weight = self.graph.floats(&format!("{name}.weight"), &[size], &weight)?;
+        let bias = self.graph.floats(&format!("{name}.bias"), &[size], &bias)?;
         let attributes =
             [("axis", Value::Int(-1)), ("epsilon", Value::Float(self.config.layer_norm_eps))];
         Ok(self.graph.node("LayerNormalization", &[x, &weight, &bias], &attributes))

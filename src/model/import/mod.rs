@@ -1,7 +1,10 @@
 //! From published weights to a graph that this machine runs fast.
 
 mod bert;
+pub(crate) mod llama;
 mod weights;
 
 pub(crate) use bert::{BertConfig, Form, build};
+pub use llama::weight_sums;
+pub(crate) use llama::{DecoderForm, DecoderShape, DecoderWeights, build as build_decoder};
 pub(crate) use weights::WeightFile;

@@ -1,7 +1,13 @@
 //! Reading safetensors: names, shapes and types checked before a byte is used.
 
+mod index;
+
 use crate::error::{Error, Result};
+use crate::model::bytes::Bytes;
+use crate::model::half::{bfloat_to_f32, half_to_f32};
+use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Larger weight files need a machine and an importer of another size.
@@ -10,7 +16,7 @@ const MAX_BYTES: u64 = 16 << 30;
 /// The bytes of a safetensors file.
 pub(crate) struct WeightFile {
     name: String,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 /// The tensors of a [`WeightFile`].
@@ -36,9 +42,14 @@ impl WeightFile {
         Ok(Self::of_bytes(name, bytes))
     }
 
+    /// A file that is not read at once; it must be left alone as long as it is in use.
+    fn map(name: &str, path: &Path) -> Result<Self> {
+        Ok(Self { name: name.to_owned(), bytes: Bytes::map(path)? })
+    }
+
     /// A file that has been read.
     pub(crate) fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
-        Self { name: name.to_owned(), bytes }
+        Self { name: name.to_owned(), bytes: Bytes::Read(bytes) }
     }
 
     /// The tensors, under whichever prefix `probe` is found with.
@@ -63,32 +74,9 @@ impl Weights<'_> {
             .tensors
             .tensor(&full)
             .map_err(|_| refuse(format!("the weights hold no tensor {full:?}")))?;
-        if tensor.shape() != dims {
-            return Err(refuse(format!(
-                "tensor {full:?} has the shape {:?}; the configuration says {dims:?}",
-                tensor.shape()
-            )));
-        }
-        let data = tensor.data();
-        let values: Vec<f32> = match tensor.dtype() {
-            Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => data.as_chunks::<2>().0.iter().map(|b| half_to_f32(*b)).collect(),
-            Dtype::BF16 => data
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|b| f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16))
-                .collect(),
-            other => {
-                return Err(refuse(format!(
-                    "tensor {full:?} has the type {other:?}; F32, F16 and BF16 are read"
-                )));
-            }
-        };
-        if let Some(bad) = values.iter().position(|x| !x.is_finite()) {
-            return Err(refuse(format!("element {bad} of tensor {full:?} is not finite")));
-        }
-        Ok(values)
+        fits(&full, tensor.dtype(), tensor.shape(), dims)
+            .and_then(|()| widen(&full, tensor.dtype(), tensor.data()))
+            .map_err(refuse)
     }
 
     /// A linear layer's weight, stored outputs by inputs, turned to inputs by outputs.
@@ -104,38 +92,143 @@ impl Weights<'_> {
     }
 }
 
-/// IEEE 754 half precision, widened.
-fn half_to_f32(bytes: [u8; 2]) -> f32 {
-    let bits = u16::from_le_bytes(bytes);
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f32::from(bits & 0x3ff) / 1024.0;
-    match exponent {
-        0 => sign * fraction * 2f32.powi(-14),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1.0 + fraction) * 2f32.powi(exponent - 15),
+/// The tensors of a model that lies in one safetensors file or in several, mapped.
+pub(crate) struct WeightFiles {
+    name: String,
+    files: Vec<Opened>,
+    /// In which file each tensor is.
+    homes: HashMap<String, usize>,
+}
+
+struct Opened {
+    bytes: Bytes,
+    tensors: Metadata,
+    /// Where the tensors' bytes begin.
+    data: usize,
+}
+
+impl WeightFiles {
+    /// The weights in `folder`: `model.safetensors`, or the files that `model.safetensors.index.json`
+    /// lists. They must be left alone as long as they are in use.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where one cannot be opened; [`Error::Model`] where there are none, or one of them
+    /// is no safetensors file, or they contradict each other.
+    pub(crate) fn open(name: &str, folder: &Path) -> Result<Self> {
+        let refuse = |reason: String| Error::Model { name: name.to_owned(), reason };
+        let whole = folder.join("model.safetensors");
+        if whole.is_file() {
+            return Self::of(name, vec![WeightFile::map(name, &whole)?]);
+        }
+        let Some(index) = index::read(folder)? else {
+            return Err(refuse(format!(
+                "its folder holds neither model.safetensors nor {}",
+                index::NAME
+            )));
+        };
+        let files: Vec<String> = index::files(&index).map_err(refuse)?;
+        let opened = files.iter().map(|file| WeightFile::map(name, &folder.join(file)));
+        let weights = Self::of(name, opened.collect::<Result<_>>()?)?;
+        for (tensor, file) in &index {
+            let home = weights.homes.get(tensor).and_then(|home| files.get(*home));
+            if home != Some(file) {
+                return Err(refuse(format!(
+                    "{} says that {file} holds tensor {tensor:?}, which is not so; fetch the model \
+                     again",
+                    index::NAME
+                )));
+            }
+        }
+        Ok(weights)
+    }
+
+    /// The tensors of all `files`, each of which must be in one of them only.
+    ///
+    /// # Errors
+    /// [`Error::Model`].
+    pub(crate) fn of(name: &str, files: Vec<WeightFile>) -> Result<Self> {
+        let refuse = |reason: String| Error::Model { name: name.to_owned(), reason };
+        let mut all = Self { name: name.to_owned(), files: Vec::new(), homes: HashMap::new() };
+        for file in files {
+            let (header, tensors) = SafeTensors::read_metadata(&file.bytes)
+                .map_err(|e| refuse(format!("the weights are not a safetensors file: {e}")))?;
+            for tensor in tensors.offset_keys() {
+                if all.homes.contains_key(&tensor) {
+                    return Err(refuse(format!("two of its files hold a tensor {tensor:?}")));
+                }
+                all.homes.insert(tensor, all.files.len());
+            }
+            // In front of the header stands its length.
+            let data = header.saturating_add(size_of::<u64>());
+            all.files.push(Opened { bytes: file.bytes, tensors, data });
+        }
+        Ok(all)
+    }
+
+    /// The names of all tensors, in no order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.homes.keys().map(String::as_str)
+    }
+
+    /// Whether the tensor `name` is there in the shape `dims` and of a type that is read.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where it is not.
+    pub(crate) fn check(&self, name: &str, dims: &[usize]) -> Result<()> {
+        self.found(name, dims).map(drop)
+    }
+
+    /// The tensor `name` as f32, which must have the shape `dims`.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`]; [`Error::Model`] where a value is not finite.
+    pub(crate) fn get(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
+        let (file, tensor) = self.found(name, dims)?;
+        let (start, end) = tensor.data_offsets;
+        let bytes = file.bytes.get(file.data..).and_then(|data| data.get(start..end));
+        widen(name, tensor.dtype, bytes.unwrap_or_default()).map_err(|reason| self.refuse(reason))
+    }
+
+    fn found(&self, name: &str, dims: &[usize]) -> Result<(&Opened, &TensorInfo)> {
+        let file = self.homes.get(name).and_then(|home| self.files.get(*home));
+        let found = file.and_then(|file| Some((file, file.tensors.info(name)?)));
+        let (file, tensor) =
+            found.ok_or_else(|| self.refuse(format!("the weights hold no tensor {name:?}")))?;
+        fits(name, tensor.dtype, &tensor.shape, dims).map_err(|reason| self.refuse(reason))?;
+        Ok((file, tensor))
+    }
+
+    fn refuse(&self, reason: String) -> Error {
+        Error::Model { name: self.name.clone(), reason }
+    }
+}
+
+/// Whether the tensor `name` has the shape `dims`, and a type that is read.
+fn fits(name: &str, dtype: Dtype, shape: &[usize], dims: &[usize]) -> Result<(), String> {
+    if shape != dims {
+        return Err(format!(
+            "tensor {name:?} has the shape {shape:?}; the configuration says {dims:?}"
+        ));
+    }
+    if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+        return Err(format!("tensor {name:?} has the type {dtype:?}; F32, F16 and BF16 are read"));
+    }
+    Ok(())
+}
+
+/// The values of the tensor `name`, which must be finite.
+fn widen(name: &str, dtype: Dtype, data: &[u8]) -> Result<Vec<f32>, String> {
+    let halves = data.as_chunks::<2>().0.iter();
+    let values: Vec<f32> = match dtype {
+        Dtype::F16 => halves.map(|b| half_to_f32(*b)).collect(),
+        Dtype::BF16 => halves.map(|b| bfloat_to_f32(*b)).collect(),
+        _ => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+    };
+    match values.iter().position(|x| !x.is_finite()) {
+        Some(bad) => Err(format!("element {bad} of tensor {name:?} is not finite")),
+        None => Ok(values),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bit patterns and values from IEEE 754-2019, table of binary16 examples.
-    #[test]
-    fn half_precision_widens_exactly() {
-        for (bits, value) in [
-            (0x3c00u16, 1.0f32),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0400, 6.103_515_6e-5),
-            (0x0001, 5.960_464_5e-8),
-            (0x3555, 0.333_251_95),
-            (0x7c00, f32::INFINITY),
-        ] {
-            assert_eq!(half_to_f32(bits.to_le_bytes()).to_bits(), value.to_bits(), "{bits:#06x}");
-        }
-        assert!(half_to_f32(0x7e00u16.to_le_bytes()).is_nan());
-    }
-}
+mod tests;

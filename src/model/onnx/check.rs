@@ -140,17 +140,18 @@ mod tests {
 
     fn model(change: impl FnOnce(&mut Model)) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
-        let mut graph = GraphBuilder::new("g", "model.weights");
+        let mut weights = Vec::new();
+        let mut graph = GraphBuilder::new("g", "model.weights", &mut weights);
         graph.input("x", DataType::Float, &["b", "4"]);
-        let big = graph.floats("w", &[4, 512], &vec![0.5; 2048]);
+        let big = graph.floats("w", &[4, 512], &vec![0.5; 2048]).unwrap();
         let y = graph.node("MatMul", &["x", &big], &[]);
         graph.output(&y, DataType::Float, &["b", "512"]);
         let serialized = graph.finish();
-        let mut decoded = Model::decode(serialized.model.as_slice()).unwrap();
+        let mut decoded = Model::decode(serialized.as_slice()).unwrap();
         change(&mut decoded);
         let path = folder.path().join("model.onnx");
         std::fs::write(&path, decoded.encode_to_vec()).unwrap();
-        std::fs::write(folder.path().join("model.weights"), serialized.weights).unwrap();
+        std::fs::write(folder.path().join("model.weights"), weights).unwrap();
         (folder, path)
     }
 

@@ -3,7 +3,7 @@
 use super::record::{document, metadata};
 use super::{ParseOptions, Source};
 use crate::error::{Error, Result};
-use crate::text::Document;
+use crate::text::{Document, sorted};
 use serde_json::Value;
 use std::io::{BufRead, Read as _};
 
@@ -127,7 +127,7 @@ pub(super) fn whole(
 
 fn as_it_stands(fields: serde_json::Map<String, Value>, source: &Source) -> Result<Document> {
     let value = Value::Object(fields);
-    let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+    let text = serde_json::to_string_pretty(&sorted(&value)).unwrap_or_default();
     let mut document = Document::new(source.id.clone(), text);
     document.metadata = metadata(&value, None, source)?;
     document.origin = source.origin(1, false);

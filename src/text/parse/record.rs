@@ -2,7 +2,7 @@
 
 use super::{ParseOptions, Source};
 use crate::error::Result;
-use crate::text::{Document, Metadata, flatten_json};
+use crate::text::{Document, Metadata, flatten_json, sorted};
 use serde_json::{Map, Value};
 
 /// Bytes of field names, nested ones written out: as many as the longest line has.
@@ -17,8 +17,7 @@ pub(super) fn document(
     options: &ParseOptions,
 ) -> Result<Document> {
     let missing = |name: &str| {
-        let known: Vec<&str> = fields.keys().map(String::as_str).take(20).collect();
-        source.error(Some(line), format!("no field {name:?}; there are: {}", known.join(", ")))
+        source.error(Some(line), format!("no field {name:?}; there are: {}", known(&fields)))
     };
     let pick = |named: Option<&String>, usual: &[&'static str]| match named {
         Some(name) if fields.contains_key(name) => Ok(Some(name.clone())),
@@ -32,12 +31,11 @@ pub(super) fn document(
         None => pick(None, &["title"])?,
     };
     let Some(text_field) = pick(options.text_field.as_ref(), &["text", "content", "body"])? else {
-        let known: Vec<&str> = fields.keys().map(String::as_str).take(20).collect();
         return Err(source.error(
             Some(line),
             format!(
                 "no field text, content or body; name one of these with --text-field: {}",
-                known.join(", ")
+                known(&fields)
             ),
         ));
     };
@@ -63,7 +61,7 @@ pub(super) fn document(
         Some(other) => {
             return Err(source.error(
                 Some(line),
-                format!("the id is {other}; a text that is not empty or a number is expected"),
+                format!("the id is {}; a text that is not empty or a number is expected", sorted(&other)),
             ));
         }
     };
@@ -76,6 +74,14 @@ pub(super) fn document(
     document.metadata = metadata(&Value::Object(fields), Some(line), source)?;
     document.origin = source.origin(line, false);
     Ok(document)
+}
+
+/// The first names of fields, for people.
+fn known(fields: &Map<String, Value>) -> String {
+    let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names.truncate(20);
+    names.join(", ")
 }
 
 /// The fields of an object, those inside others under dotted names.

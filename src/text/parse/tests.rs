@@ -115,6 +115,32 @@ fn json_is_a_list_of_records_or_one_document() {
     assert!(found[0].is_err());
 }
 
+/// As of all objects in the order of their names, whatever the order of the input: a document that
+/// was stored by one build is the same in another, which keeps its maps in another order.
+#[test]
+fn fields_are_taken_in_the_order_of_their_names() {
+    let document = one(
+        br#"{"z": [{"d": 1, "c": [{"b": 2, "a": 3}]}], "a.b": 1, "text": "t", "a": {"b": 2}}"#,
+        Format::Jsonl,
+    );
+    let nested = Value::List(vec![Value::Text(r#"{"c":[{"a":3,"b":2}],"d":1}"#.to_owned())]);
+    assert_eq!(document.metadata["z"], nested);
+    // "a" comes before "a.b", which stays.
+    assert_eq!(document.metadata["a.b"], Value::Integer(1));
+    let reversed = one(br#"{"a": {"b": 2}, "text": "t", "a.b": 1}"#, Format::Jsonl);
+    assert_eq!(reversed.metadata["a.b"], Value::Integer(1));
+
+    let document = one(br#"{"n": {"y": 1, "x": 2}, "m": [3]}"#, Format::Json);
+    assert_eq!(document.text, "{\n  \"m\": [\n    3\n  ],\n  \"n\": {\n    \"x\": 2,\n    \"y\": 1\n  }\n}");
+
+    let (documents, _) = read(br#"{"q": 1, "c": 2, "p": 3}"#, Some(Format::Jsonl));
+    let error = documents[0].as_ref().unwrap_err().to_string();
+    assert!(error.ends_with("--text-field: c, p, q"), "{error}");
+    let (documents, _) = read(br#"{"id": {"b": 1, "a": 2}, "text": "t"}"#, Some(Format::Jsonl));
+    let error = documents[0].as_ref().unwrap_err().to_string();
+    assert!(error.contains(r#"the id is {"a":2,"b":1}"#), "{error}");
+}
+
 #[test]
 fn markdown_keeps_its_text_and_gives_up_headings_and_front_matter() {
     let text = "---\ntitle: \"The Book\"\nlang: en\ntags:\n  - x\n---\n# One `two`\n\ntext\n\n```\n# no heading\n```\n\nUnder\n-----\n";

@@ -1,4 +1,4 @@
-//! The one place that names the tokenizers crate: Hugging Face's tokenizer.json.
+//! An encoder's tokenizer: Hugging Face's tokenizer.json, with its own special tokens around a text.
 
 use crate::error::{Error, Result};
 use crate::text::tokenizer::TokenSpans;
@@ -15,15 +15,15 @@ const MAX_BYTES: u64 = 64 << 20;
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A model's own tokenizer.
-pub(super) struct Tokenizer {
+pub(crate) struct EncoderTokenizer {
     name: String,
     inner: HfTokenizer,
     /// Tokens that it puts around every text.
     specials: usize,
 }
 
-impl Tokenizer {
-    pub(super) fn open(name: &str, path: &Path) -> Result<Self> {
+impl EncoderTokenizer {
+    pub(crate) fn open(name: &str, path: &Path) -> Result<Self> {
         let refuse = |reason: String| Error::Model { name: name.to_owned(), reason };
         let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
         if size > MAX_BYTES {
@@ -51,12 +51,12 @@ impl Tokenizer {
     }
 
     /// Token ids with special tokens around them.
-    pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>> {
+    pub(crate) fn ids(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self.guarded(|| self.inner.encode_fast(text, true))?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    pub(super) fn specials(&self) -> usize {
+    pub(crate) fn specials(&self) -> usize {
         self.specials
     }
 
@@ -69,7 +69,7 @@ impl Tokenizer {
     }
 }
 
-impl TokenSpans for Tokenizer {
+impl TokenSpans for EncoderTokenizer {
     fn token_spans(&self, text: &str) -> Result<Vec<Range<usize>>> {
         let mut spans = Vec::new();
         let mut start = 0;

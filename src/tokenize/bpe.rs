@@ -1,0 +1,206 @@
+//! Byte-pair encoding by the tokenizers crate: a pipeline without special tokens.
+
+use super::rules::Rule;
+use crate::panics;
+use std::collections::{HashMap, HashSet};
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{SplitDelimiterBehavior, Tokenizer};
+
+/// Stands for characters whose byte has no token. Not of the byte alphabet, so no text leads to it.
+const MISSING: &str = "\0";
+
+/// The largest known vocabularies of byte pairs have 262,144 tokens.
+pub(super) const MAX_TOKENS: usize = 1 << 20;
+
+/// The largest known lists have some 515,000 merges.
+const MAX_MERGES: usize = 1 << 21;
+
+/// Bytes of one vocabulary entry.
+const MAX_ENTRY: usize = 1 << 14;
+
+/// One text, in bytes. Far beyond any context; the crate needs some fifty bytes for each.
+pub(super) const MAX_TEXT: usize = 16 << 20;
+
+/// The patterns' engine gives up silently at a million steps back, and takes one for each character of
+/// white space in a row.
+const MAX_WHITE_SPACE: usize = 250_000;
+
+/// A vocabulary and its merges.
+pub(super) struct Entries<'a> {
+    /// The id of every token that merging may give; `None` for a text that exists, but that merging
+    /// must not give.
+    known: HashMap<&'a str, Option<u32>>,
+    /// How many ids there are.
+    count: u32,
+    /// Pairs, the first to be merged first.
+    merges: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Entries<'a> {
+    /// For `count` tokens, ids beginning with 0, which are to be added.
+    pub(super) fn new(count: usize, merges: Vec<(&'a str, &'a str)>) -> Result<Self, String> {
+        if count == 0 || count > MAX_TOKENS {
+            return Err(format!("expected 1 to {MAX_TOKENS} tokens, found {count}"));
+        }
+        if merges.len() > MAX_MERGES {
+            return Err(format!("expected at most {MAX_MERGES} merges, found {}", merges.len()));
+        }
+        let ids = u32::try_from(count).map_err(|e| e.to_string())?;
+        Ok(Self { known: HashMap::with_capacity(count), count: ids, merges })
+    }
+
+    /// A token that merging may give, or must not.
+    pub(super) fn add(&mut self, text: &'a str, id: u32, barred: bool) -> Result<(), String> {
+        if text.len() > MAX_ENTRY {
+            let found = text.len();
+            return Err(format!("token {id} has {found} bytes; a token has at most {MAX_ENTRY}"));
+        }
+        if text == MISSING {
+            return Err(format!("token {id} is a null character, which is not byte-level"));
+        }
+        match self.known.insert(text, (!barred).then_some(id)) {
+            None => Ok(()),
+            Some(_) => Err(format!("{text:?} is in the vocabulary twice")),
+        }
+    }
+
+    /// The merges without those that are there already, where the first counts, and without those
+    /// that would make a special token out of plain text.
+    fn usable_merges(&self) -> Result<Vec<(String, String)>, String> {
+        let mut seen = HashSet::with_capacity(self.merges.len());
+        let mut usable = Vec::with_capacity(self.merges.len());
+        let mut whole = String::new();
+        for (rank, (left, right)) in self.merges.iter().enumerate() {
+            whole.clear();
+            whole.push_str(left);
+            whole.push_str(right);
+            let find = |part: &str| {
+                self.known.get(part).copied().ok_or_else(|| {
+                    format!(
+                        "merge {rank} ({left:?} and {right:?}) names {part:?}, which is not in the \
+                         vocabulary"
+                    )
+                })
+            };
+            let ids = (find(left)?, find(right)?, find(&whole)?);
+            if let (Some(first), Some(second), Some(_)) = ids
+                && seen.insert((first, second))
+            {
+                usable.push(((*left).to_owned(), (*right).to_owned()));
+            }
+        }
+        Ok(usable)
+    }
+}
+
+/// The part of a tokenizer that knows no special tokens.
+pub(super) struct Bpe {
+    inner: Tokenizer,
+    /// The id for what has no token.
+    missing: u32,
+}
+
+impl Bpe {
+    /// With a rule of the GGUF's list.
+    pub(super) fn with_rule(entries: &Entries<'_>, rule: &Rule) -> Result<Self, String> {
+        let mut steps = Vec::with_capacity(rule.patterns.len() + 1);
+        for pattern in rule.patterns {
+            let pattern = SplitPattern::Regex((*pattern).to_owned());
+            let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
+                .map_err(|e| e.to_string())?;
+            steps.push(PreTokenizerWrapper::Split(split));
+        }
+        steps.push(PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)));
+        let cut = PreTokenizerWrapper::Sequence(Sequence::new(steps));
+        Self::new(entries, rule.ignore_merges, cut, None)
+    }
+
+    /// With the steps of a `tokenizer.json`, as JSON.
+    pub(super) fn with_steps(
+        entries: &Entries<'_>,
+        ignore_merges: bool,
+        pre_tokenizer: serde_json::Value,
+        normalizer: serde_json::Value,
+    ) -> Result<Self, String> {
+        // The crate's readers are known to panic on some malformed files.
+        let steps = panics::catch(move || {
+            let cut = serde_json::from_value::<PreTokenizerWrapper>(pre_tokenizer)
+                .map_err(|e| format!("the pre-tokenizer does not load: {e}"))?;
+            let normalizer = serde_json::from_value::<Option<NormalizerWrapper>>(normalizer)
+                .map_err(|e| format!("the normalizer does not load: {e}"))?;
+            Ok::<_, String>((cut, normalizer))
+        });
+        let (cut, normalizer) =
+            steps.map_err(|_| "its normalizer or pre-tokenizer is malformed".to_owned())??;
+        Self::new(entries, ignore_merges, cut, normalizer)
+    }
+
+    fn new(
+        entries: &Entries<'_>,
+        ignore_merges: bool,
+        cut: PreTokenizerWrapper,
+        normalizer: Option<NormalizerWrapper>,
+    ) -> Result<Self, String> {
+        let merges = entries.usable_merges()?;
+        // The first id beyond all.
+        let missing = entries.count;
+        let vocabulary: Vocab = entries
+            .known
+            .iter()
+            .filter_map(|(text, id)| Some(((*text).to_owned(), (*id)?)))
+            .chain([(MISSING.to_owned(), missing)])
+            .collect();
+        let build = || {
+            let model = BPE::builder()
+                .vocab_and_merges(vocabulary, merges)
+                .ignore_merges(ignore_merges)
+                .unk_token(MISSING.to_owned())
+                .build()?;
+            let mut inner = Tokenizer::new(model);
+            inner.with_pre_tokenizer(Some(cut));
+            inner.with_normalizer(normalizer)?;
+            Ok::<_, tokenizers::Error>(inner)
+        };
+        match panics::catch(build) {
+            Ok(Ok(inner)) => Ok(Self { inner, missing }),
+            Ok(Err(e)) => Err(format!("its vocabulary does not load: {e}")),
+            Err(_) => Err("its vocabulary is malformed".to_owned()),
+        }
+    }
+
+    /// The tokens of a text, put at the end of `ids`. A byte that has no token of its own (of a
+    /// control character, mostly) is left out, as llama.cpp does.
+    pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), String> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        if has_long_white_space(text) {
+            return Err(format!(
+                "expected at most {MAX_WHITE_SPACE} characters of white space in a row; remove some"
+            ));
+        }
+        match panics::catch(|| self.inner.encode_fast(text, false)) {
+            Ok(Ok(encoding)) => {
+                ids.extend(encoding.get_ids().iter().filter(|id| **id != self.missing));
+                Ok(())
+            }
+            Ok(Err(e)) => Err(format!("the tokenizer fails on it: {e}")),
+            Err(_) => Err("the tokenizer gives up on it".to_owned()),
+        }
+    }
+}
+
+fn has_long_white_space(text: &str) -> bool {
+    let mut run = 0;
+    // No shorter text can hold such a run.
+    text.len() > MAX_WHITE_SPACE
+        && text.chars().any(|c| {
+            run = if c.is_whitespace() { run + 1 } else { 0 };
+            run > MAX_WHITE_SPACE
+        })
+}

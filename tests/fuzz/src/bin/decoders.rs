@@ -1,0 +1,3 @@
+#![no_main]
+
+vdb_fuzz::fuzz_target!(|data: &[u8]| vdb_fuzz::targets::decoders(data));
