@@ -7,6 +7,7 @@
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,

@@ -48,6 +48,8 @@ mod mapped;
 #[cfg(feature = "models")]
 pub mod model;
 mod panics;
+#[cfg(all(feature = "models", feature = "keyword"))]
+pub mod rag;
 mod store;
 pub mod text;
 mod threads;

@@ -31,6 +31,8 @@ fn help_and_version_go_to_standard_output() {
         "quickstart",
         "ingest",
         "query",
+        "ask",
+        "chat",
         "get",
         "list",
         "remove",

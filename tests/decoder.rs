@@ -425,7 +425,7 @@ fn time_limits_hold() {
 fn constraints_hold() {
     let with = |constraint| GenerateOptions { constraint: Some(constraint), ..short(60) };
     let prompt = question("Is water wet? Answer yes or no.");
-    let choice = generate(&prompt, &with(Constraint::choice(&["maybe so", "never"]).unwrap()));
+    let choice = generate(&prompt, &with(Constraint::choice(["maybe so", "never"]).unwrap()));
     assert!(["maybe so", "never"].contains(&choice.text.as_str()), "{}", choice.text);
     assert_eq!(choice.finish, Finish::Stop);
     let digits = generate(&prompt, &with(Constraint::regex("[0-9]{4}-[0-9]{2}").unwrap()));
@@ -469,7 +469,9 @@ fn many_generations() {
                         return;
                     }
                     let mut random = Random(nth as u64 * 7919 + 12345);
-                    (0..4).for_each(|_| drop(random.below(2)));
+                    (0..4).for_each(|_| {
+                        let _ = random.below(2);
+                    });
                     let which = random.below(prompts.len());
                     let mut options = short(1 + random.below(16));
                     if random.below(3) == 0 {

@@ -2,7 +2,9 @@
 //!
 //! Data goes to standard output and nothing else does; progress and remarks go to standard error.
 
+mod ask;
 mod backup;
+mod chat;
 mod compact;
 mod doctor;
 mod documents;
@@ -51,6 +53,10 @@ enum Command {
     Ingest(ingest::Arguments),
     /// Find passages by meaning and by keyword
     Query(query::Arguments),
+    /// Answer a question from the documents, each sentence with the passage that supports it
+    Ask(ask::Arguments),
+    /// Ask one question after the other; later ones may point back to earlier ones
+    Chat(chat::Arguments),
     /// Print a document
     Get(documents::GetArguments),
     /// List the documents of a collection
@@ -153,6 +159,8 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Quickstart(arguments) => quickstart::run(global, &arguments, out),
         Command::Ingest(arguments) => ingest::run(global, &arguments, out),
         Command::Query(arguments) => query::run(global, &arguments, out),
+        Command::Ask(arguments) => ask::run(global, &arguments, out),
+        Command::Chat(arguments) => chat::run(global, &arguments, out),
         Command::Get(arguments) => documents::get(global, &arguments, out),
         Command::List => documents::list(global, out),
         Command::Remove(arguments) => documents::remove(global, &arguments, out),

@@ -60,6 +60,13 @@ impl Out {
         }
     }
 
+    /// What stands before a person's own line, on standard error.
+    #[expect(clippy::unused_self, reason = "writing is the output's to do")]
+    pub(super) fn prompt(self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    }
+
     /// Bold on a terminal.
     pub(super) fn strong(self, text: &str) -> String {
         if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }

@@ -332,6 +332,12 @@ impl Collection {
         self.inner.record().name
     }
 
+    /// The encoder that it was opened with; loaded when it is first needed.
+    #[must_use]
+    pub fn encoder(&self) -> Option<&EncoderHandle> {
+        self.encoder.as_ref()
+    }
+
     /// Figures, without opening an index or a model. Those of the index: [`Collection::index_stats`].
     #[must_use]
     pub fn stats(&self) -> Stats {

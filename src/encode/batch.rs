@@ -22,6 +22,32 @@ pub(super) fn plan(lengths: &[usize]) -> (Vec<usize>, Vec<Range<usize>>) {
     (order, batches)
 }
 
+/// The same for a few texts that somebody waits for: a batch also ends where padding would be more
+/// than a third of it, once it is large enough to keep the processors busy.
+pub(super) fn plan_close(lengths: &[usize]) -> (Vec<usize>, Vec<Range<usize>>) {
+    /// Tokens from which a batch of its own is worth a call.
+    const ENOUGH: usize = 192;
+    let (order, wide) = plan(lengths);
+    let mut batches = Vec::new();
+    for batch in wide {
+        let mut start = batch.start;
+        let mut tokens = 0;
+        for i in batch.clone() {
+            let length = |at: usize| order.get(at).and_then(|i| lengths.get(*i)).copied();
+            let (longest, own) = (length(start).unwrap_or(0), length(i).unwrap_or(0));
+            // The rest of the batch is no longer than this text.
+            let rest = own * (batch.end - i);
+            if tokens >= ENOUGH && rest >= ENOUGH && own * 3 < longest * 2 {
+                batches.push(start..i);
+                (start, tokens) = (i, 0);
+            }
+            tokens += own;
+        }
+        batches.push(start..batch.end);
+    }
+    (order, batches)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +69,10 @@ mod tests {
                 prop_assert!(batch.len() == 1 || longest * batch.len() <= TOKEN_BUDGET);
             }
             prop_assert_eq!(next, lengths.len());
+            let (same, close) = plan_close(&lengths);
+            prop_assert_eq!(same, order);
+            let members: Vec<usize> = close.into_iter().flatten().collect();
+            prop_assert_eq!(members, (0..lengths.len()).collect::<Vec<_>>());
         }
     }
 }

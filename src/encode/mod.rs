@@ -19,6 +19,7 @@ pub use pooling::Pooling;
 use crate::error::Result;
 use crate::text::tokenizer::TokenSpans;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// What a text is for; some encoders put a different prefix in front of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,18 @@ pub struct Embedding {
     /// Tokens beyond the window, which the vector knows nothing of. Zero unless the caller passed
     /// a text longer than [`Encoder::window`].
     pub truncated_tokens: usize,
+}
+
+/// One text's vector, and those of its tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenEmbedding {
+    /// As [`Encoder::encode`] gives it.
+    pub embedding: Embedding,
+    /// Rows of [`Encoder::dimensions`] elements, each of unit length: one a token that the window
+    /// holds, special tokens and prefix left out. Empty where the encoder gives no such vectors.
+    pub vectors: Vec<f32>,
+    /// The bytes of the text that each row stands for.
+    pub spans: Vec<Range<usize>>,
 }
 
 /// Everything that decides an encoder's vectors. Stored with a collection; two encoders with the
@@ -101,4 +114,22 @@ pub trait Encoder: Send + Sync {
     /// # Errors
     /// Where the model fails.
     fn encode(&self, texts: &[&str], kind: InputKind) -> Result<Vec<Embedding>>;
+
+    /// The same with the vectors of each text's tokens, by which texts are compared word for word
+    /// (late interaction, Khattab and Zaharia 2020): for the few texts of one question, since tokens
+    /// take a hundred times the room. Default: no vectors of tokens.
+    ///
+    /// # Errors
+    /// Where the model fails.
+    fn encode_tokens(&self, texts: &[(&str, InputKind)]) -> Result<Vec<TokenEmbedding>> {
+        let one = |(text, kind): &(&str, InputKind)| {
+            let embedded = self.encode(&[*text], *kind)?.into_iter().next();
+            let embedding = embedded.ok_or_else(|| crate::Error::Model {
+                name: self.fingerprint().model.clone(),
+                reason: "it returned no vector for a text".to_owned(),
+            })?;
+            Ok(TokenEmbedding { embedding, vectors: Vec::new(), spans: Vec::new() })
+        };
+        texts.iter().map(one).collect()
+    }
 }

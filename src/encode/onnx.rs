@@ -1,9 +1,9 @@
 //! Encoders on ONNX Runtime.
 
-use super::batch::plan;
+use super::batch::{plan, plan_close};
 use super::pooling::{Pooling, scale_to_unit};
 use super::sessions::Sessions;
-use super::{Embedding, Encoder, Fingerprint, InputKind};
+use super::{Embedding, Encoder, Fingerprint, InputKind, TokenEmbedding};
 use crate::error::{Error, Result};
 use crate::hash::{Sha256, sha256_of};
 use crate::model::graph::{IMPORTER, Recipe, graph};
@@ -13,6 +13,7 @@ use crate::model::{Device, Precision, Runtime, onnx};
 use crate::text::tokenizer::TokenSpans;
 use crate::threads;
 use crate::tokenize::EncoderTokenizer;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Where an encoder's files are and how its vectors are made.
@@ -266,8 +267,26 @@ impl OnnxEncoder {
         Error::Model { name: self.fingerprint.model.clone(), reason }
     }
 
-    /// Vectors of the texts with these ids, in their order.
-    fn run(&self, session: &mut Session, batch: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+    /// The vector of the whole text, of unit length.
+    fn pooled(&self, tokens: usize, given: &Given<'_>) -> Vec<f32> {
+        match given {
+            Given::Whole(row) => {
+                let mut vector = row.to_vec();
+                scale_to_unit(&mut vector);
+                vector
+            }
+            Given::Tokens(rows) => self.pooling.pool(rows, self.fingerprint.dimensions, tokens),
+        }
+    }
+
+    /// Runs the model on the texts with these ids, and hands what it gives for each, with the number
+    /// of its tokens, to `read`.
+    fn run<T>(
+        &self,
+        session: &mut Session,
+        batch: &[&[u32]],
+        read_one: impl Fn(usize, &Given<'_>) -> T,
+    ) -> Result<Vec<T>> {
         let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let rows = batch.len();
         let mut ids = Vec::with_capacity(rows * longest);
@@ -299,19 +318,17 @@ impl OnnxEncoder {
             .ok_or_else(|| self.refuse("it declares no output".to_owned()))?
             .to_owned();
         let width = self.fingerprint.dimensions;
+        let lengths = batch.iter().map(|ids| ids.len());
         let read = |dims: &[usize], data: &[f32]| match dims {
             [n, d] if *n == rows && *d == width => Ok(data
                 .chunks_exact(width)
-                .map(|row| {
-                    let mut vector = row.to_vec();
-                    scale_to_unit(&mut vector);
-                    vector
-                })
+                .zip(lengths)
+                .map(|(row, tokens)| read_one(tokens, &Given::Whole(row)))
                 .collect()),
             [n, s, d] if *n == rows && *s == longest && *d == width => Ok(data
                 .chunks_exact(longest * width)
-                .zip(batch)
-                .map(|(tokens, ids)| self.pooling.pool(tokens, width, ids.len()))
+                .zip(lengths)
+                .map(|(all, tokens)| read_one(tokens, &Given::Tokens(&all[..tokens * width])))
                 .collect()),
             _ => {
                 Err(format!("its output {output:?} has the shape {dims:?}; {width} wide expected"))
@@ -353,10 +370,7 @@ impl Encoder for OnnxEncoder {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let prefix = match kind {
-            InputKind::Query => &self.fingerprint.query_prefix,
-            InputKind::Document => &self.fingerprint.document_prefix,
-        };
+        let prefix = self.prefix(kind);
         let tokenized = texts
             .iter()
             .map(|text| {
@@ -375,7 +389,8 @@ impl Encoder for OnnxEncoder {
         for batch in batches {
             let members = &order[batch];
             let ids: Vec<&[u32]> = members.iter().map(|i| tokenized[*i].0.as_slice()).collect();
-            for (i, vector) in members.iter().zip(self.run(&mut session, &ids)?) {
+            let vectors = self.run(&mut session, &ids, |n, given| self.pooled(n, given))?;
+            for (i, vector) in members.iter().zip(vectors) {
                 embeddings[*i] = Some(Embedding { vector, truncated_tokens: tokenized[*i].1 });
             }
         }
@@ -383,6 +398,96 @@ impl Encoder for OnnxEncoder {
             .into_iter()
             .map(|e| e.ok_or_else(|| self.refuse("it gave too few vectors".to_owned())))
             .collect()
+    }
+
+    fn encode_tokens(&self, texts: &[(&str, InputKind)]) -> Result<Vec<TokenEmbedding>> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inputs =
+            texts.iter().map(|(text, kind)| self.input(text, *kind)).collect::<Result<Vec<_>>>()?;
+        let lengths: Vec<usize> = inputs.iter().map(|input| input.ids.len()).collect();
+        let (order, batches) = plan_close(&lengths);
+        let mut embeddings: Vec<Option<TokenEmbedding>> = vec![None; texts.len()];
+        let mut session = self.sessions.take(texts.len() == 1)?;
+        for batch in batches {
+            let members: Vec<(usize, &Input)> =
+                order[batch].iter().filter_map(|i| Some((*i, inputs.get(*i)?))).collect();
+            let ids: Vec<&[u32]> = members.iter().map(|(_, input)| input.ids.as_slice()).collect();
+            let given = self.run(&mut session, &ids, |n, given| {
+                let rows = match given {
+                    Given::Whole(_) => Vec::new(),
+                    Given::Tokens(rows) => rows.to_vec(),
+                };
+                (self.pooled(n, given), rows)
+            })?;
+            for ((i, input), (vector, rows)) in members.into_iter().zip(given) {
+                embeddings[i] = Some(self.token_embedding(input, vector, &rows));
+            }
+        }
+        embeddings
+            .into_iter()
+            .map(|e| e.ok_or_else(|| self.refuse("it gave too few vectors".to_owned())))
+            .collect()
+    }
+}
+
+/// What the model gives for one text: one row for all of it, or one a token.
+enum Given<'a> {
+    Whole(&'a [f32]),
+    Tokens(&'a [f32]),
+}
+
+/// A text as the model reads it.
+struct Input {
+    ids: Vec<u32>,
+    /// The bytes of the text that each id stands for; empty for special tokens and prefix.
+    spans: Vec<Range<usize>>,
+    truncated: usize,
+}
+
+impl OnnxEncoder {
+    fn prefix(&self, kind: InputKind) -> &str {
+        match kind {
+            InputKind::Query => &self.fingerprint.query_prefix,
+            InputKind::Document => &self.fingerprint.document_prefix,
+        }
+    }
+
+    fn input(&self, text: &str, kind: InputKind) -> Result<Input> {
+        let prefix = self.prefix(kind);
+        let (ids, spans) = if prefix.is_empty() {
+            self.tokenizer.ids_and_spans(text)?
+        } else {
+            self.tokenizer.ids_and_spans(&format!("{prefix}{text}"))?
+        };
+        let within = |span: Range<usize>| {
+            span.start.saturating_sub(prefix.len())..span.end.saturating_sub(prefix.len())
+        };
+        let mut spans: Vec<Range<usize>> = spans.into_iter().map(within).collect();
+        let (ids, truncated) = truncated(ids, self.fingerprint.window)?;
+        if truncated > 0 {
+            // The special token at the end stands in the place of a word.
+            spans.truncate(ids.len().saturating_sub(1));
+            spans.push(0..0);
+        }
+        Ok(Input { ids, spans, truncated })
+    }
+
+    fn token_embedding(&self, input: &Input, vector: Vec<f32>, rows: &[f32]) -> TokenEmbedding {
+        let mut vectors = Vec::with_capacity(rows.len());
+        let mut spans = Vec::new();
+        for (row, span) in rows.chunks_exact(self.fingerprint.dimensions).zip(&input.spans) {
+            if span.is_empty() {
+                continue;
+            }
+            let start = vectors.len();
+            vectors.extend_from_slice(row);
+            scale_to_unit(&mut vectors[start..]);
+            spans.push(span.clone());
+        }
+        let embedding = Embedding { vector, truncated_tokens: input.truncated };
+        TokenEmbedding { embedding, vectors, spans }
     }
 }
 

@@ -68,8 +68,12 @@ impl Sessions {
         }
         // Made outside the lock: others may return theirs meanwhile.
         drop(state);
-        let options =
-            SessionOptions { device: self.device, threads: pool.threads, spinning: false, optimise: true };
+        let options = SessionOptions {
+            device: self.device,
+            threads: pool.threads,
+            spinning: false,
+            optimise: true,
+        };
         match self.runtime.session(&self.model, &options) {
             Ok(session) => Ok(Loan { pool, session: Some(session) }),
             Err(error) => {

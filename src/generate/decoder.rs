@@ -265,6 +265,10 @@ impl Generator for Decoder {
         self.tokenizer.count(prompt)
     }
 
+    fn prompt(&self, messages: &[Message]) -> Result<Prompt> {
+        Self::prompt(self, messages)
+    }
+
     fn generate(
         &self,
         prompt: &Prompt,

@@ -42,6 +42,12 @@ pub trait Generator: Send + Sync {
     /// Where the tokenizer refuses it.
     fn count(&self, prompt: &Prompt) -> Result<usize>;
 
+    /// A conversation in the model's own form, ready for its answer.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the model has no chat template, or it fails on these messages.
+    fn prompt(&self, messages: &[Message]) -> Result<Prompt>;
+
     /// Goes on from `prompt`. `on_text` is handed the text as it comes, in whole characters; while
     /// there is none, as when a long prompt is read, it is called with an empty text from time to
     /// time. Where it breaks, generation ends at once with [`Finish::Cancelled`], and what was

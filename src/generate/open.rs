@@ -56,9 +56,7 @@ pub(super) fn open(
             None => Folder::read(spec)?.tokenizer(),
         });
         let session = decoder_graph::graph(&weights, &spec.identity, form, &options.graphs)
-            .and_then(|path| {
-                runtime.decoder(&path, DecoderShape::of(weights.config()), &settings)
-            });
+            .and_then(|path| runtime.decoder(&path, DecoderShape::of(weights.config()), &settings));
         (session, texts.join())
     });
     // A tokenizer that is none is found before a graph that could not be built for it matters.

@@ -5,7 +5,7 @@
 //! methods of Python's strings and dictionaries), by the minijinja crate.
 //!
 //! What people and documents say must not become part of the program's output that is obeyed. So a
-//! template never sees contents, but contents in a [`veil`]: other characters, which the template
+//! template never sees contents, but contents in a veil: other characters, which the template
 //! cannot write and which become the content again, and [`Piece::Content`](crate::tokenize::Piece),
 //! in what comes out. It can trim, slice, measure and join them; a template that looks at letters
 //! finds none. It does see white space, and those words that it names itself in quotes (Qwen3's asks

@@ -10,6 +10,8 @@ mod fuzzing;
 pub(crate) use fuzzing::payloads;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use fuzzing::summed_file;
+mod words;
+pub(crate) use words::{Word, WordReader};
 
 use super::{Bitmap, Stamp};
 use crate::error::{Error, Result};
@@ -104,6 +106,18 @@ impl FromStr for Language {
 }
 
 impl Language {
+    /// Function words too.
+    fn analyzer_of_all(self) -> TextAnalyzer {
+        let words = TextAnalyzer::builder(SimpleTokenizer::default())
+            .filter(RemoveLongFilter::limit(LONGEST_WORD))
+            .filter(LowerCaser)
+            .filter(AsciiFoldingFilter);
+        match self {
+            Self::None => words.build(),
+            Self::Stemmed(language) => words.filter(Stemmer::new(language)).build(),
+        }
+    }
+
     fn analyzer(self) -> TextAnalyzer {
         let words = TextAnalyzer::builder(SimpleTokenizer::default())
             .filter(RemoveLongFilter::limit(LONGEST_WORD))

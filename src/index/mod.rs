@@ -23,7 +23,7 @@ mod state;
 pub use filter::Filter;
 pub use fuse::Fusion;
 #[cfg(feature = "keyword")]
-pub(crate) use keyword::{KeywordEntry, KeywordIndex, Language};
+pub(crate) use keyword::{KeywordEntry, KeywordIndex, Language, Word, WordReader};
 pub(crate) use segments::{Footprint, VectorIndex};
 
 use crate::error::{Error, Result};

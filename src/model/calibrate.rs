@@ -30,8 +30,10 @@ pub(crate) fn calibrate(
     let names =
         graph::write(&path, |name, file| build(config, weights, &Form::Watched, name, file))?;
     let threads = threads::all();
-    let mut session = runtime
-        .session(&path, &SessionOptions { device: Device::Cpu, threads, spinning: false, optimise: true })?;
+    let mut session = runtime.session(
+        &path,
+        &SessionOptions { device: Device::Cpu, threads, spinning: false, optimise: true },
+    )?;
     let mut ranges: Vec<Vec<Range>> = vec![Vec::new(); names.len()];
     for text in texts() {
         let ids: Vec<i64> = tokenize(&text)?.into_iter().map(i64::from).collect();

@@ -9,9 +9,11 @@ mod lines;
 mod nesting;
 #[cfg(feature = "files")]
 pub mod parse;
+mod sentences;
 pub mod tokenizer;
 
 #[cfg(feature = "files")]
 pub(crate) use document::sorted;
 pub use document::{Document, Heading, Metadata, Origin, Value, flatten_json};
 pub use lines::LineIndex;
+pub use sentences::sentences;

@@ -56,6 +56,16 @@ impl EncoderTokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Token ids with special tokens around them, and the bytes of `text` that each stands for: none
+    /// for a special token.
+    pub(crate) fn ids_and_spans(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        let encoding = self.guarded(|| self.inner.encode(text, true))?;
+        let spans = encoding.get_offsets().iter().zip(encoding.get_special_tokens_mask());
+        let spans =
+            spans.map(|((from, to), special)| if *special == 1 { 0..0 } else { *from..*to });
+        Ok((encoding.get_ids().to_vec(), spans.collect()))
+    }
+
     pub(crate) fn specials(&self) -> usize {
         self.specials
     }

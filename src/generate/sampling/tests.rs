@@ -21,7 +21,8 @@ fn oracle(logits: &[f32], options: &Sampling) -> Option<BTreeSet<u32>> {
         .filter(|(_, x)| **x > MASKED)
         .map(|(id, x)| (id, f64::from(*x)))
         .collect();
-    tokens.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    // The zeros are equal.
+    tokens.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap().then(a.0.cmp(&b.0)));
     if options.top_k > 0 {
         tokens.truncate(options.top_k);
     }

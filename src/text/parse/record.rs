@@ -61,7 +61,10 @@ pub(super) fn document(
         Some(other) => {
             return Err(source.error(
                 Some(line),
-                format!("the id is {}; a text that is not empty or a number is expected", sorted(&other)),
+                format!(
+                    "the id is {}; a text that is not empty or a number is expected",
+                    sorted(&other)
+                ),
             ));
         }
     };

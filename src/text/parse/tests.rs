@@ -131,7 +131,10 @@ fn fields_are_taken_in_the_order_of_their_names() {
     assert_eq!(reversed.metadata["a.b"], Value::Integer(1));
 
     let document = one(br#"{"n": {"y": 1, "x": 2}, "m": [3]}"#, Format::Json);
-    assert_eq!(document.text, "{\n  \"m\": [\n    3\n  ],\n  \"n\": {\n    \"x\": 2,\n    \"y\": 1\n  }\n}");
+    assert_eq!(
+        document.text,
+        "{\n  \"m\": [\n    3\n  ],\n  \"n\": {\n    \"x\": 2,\n    \"y\": 1\n  }\n}"
+    );
 
     let (documents, _) = read(br#"{"q": 1, "c": 2, "p": 3}"#, Some(Format::Jsonl));
     let error = documents[0].as_ref().unwrap_err().to_string();
