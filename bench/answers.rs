@@ -24,6 +24,8 @@ mod support;
 mod tales;
 
 use planted::Planter;
+use std::fs::File;
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::time::Instant;
 use tales::{Tale, contains, f1, normal};
@@ -216,7 +218,8 @@ fn citations(rag: &Rag<'_>, tales: &[Tale]) {
     }
 }
 
-/// What the default decoder writes.
+/// What the default decoder writes. `ANSWERS_PROMPTS` names a file for what it read and wrote, with which
+/// `bench/peers/answers.py` asks llama.cpp the same.
 fn generated(rag: Rag<'_>, tales: &[Tale]) {
     let models = vdb::model::Models::from_env().unwrap().threads(Some(THREADS));
     let decoder = match models.decoder(vdb::model::DEFAULT_DECODER) {
@@ -228,6 +231,7 @@ fn generated(rag: Rag<'_>, tales: &[Tale]) {
     let tales: Vec<&Tale> = tales.iter().step_by(step).take(limit).collect();
     let generator: &dyn Generator = &decoder;
     let rag = rag.generator(generator);
+    let mut prompts = std::env::var("ANSWERS_PROMPTS").ok().map(|f| File::create(f).unwrap());
     for (name, style, context) in [
         ("free, evidence", Style::Free, Context::Evidence),
         ("free, passages", Style::Free, Context::Passages),
@@ -241,6 +245,16 @@ fn generated(rag: Rag<'_>, tales: &[Tale]) {
             let wanted = normal(&tale.answer);
             let answer = ask(&rag, &tale.question, gold(tale), &options);
             let Some(text) = &answer.generated else { continue };
+            if let (Some(file), Some(prompt)) = (&mut prompts, &answer.prompt) {
+                let line = serde_json::json!({
+                    "part": name,
+                    "prompt": prompt.text(),
+                    "answer": tale.answer,
+                    "written": text.text,
+                    "max_tokens": options.generate.max_tokens,
+                });
+                writeln!(file, "{line}").unwrap();
+            }
             seconds += answer.timings.generation.as_secs_f64();
             overlap += f1(&text.text, &wanted);
             exact += usize::from(normal(&text.text) == wanted);

@@ -12,6 +12,8 @@
     reason = "a test or benchmark may fail loudly"
 )]
 
+#[path = "answers/injection.rs"]
+mod injection;
 #[path = "../bench/answers/planted.rs"]
 mod planted;
 mod support;
@@ -27,7 +29,8 @@ use std::sync::atomic::AtomicBool;
 use support::{needs_models, needs_models_and_data, vdb};
 use tales::{Tale, contains, normal};
 use vdb::encode::InputKind;
-use vdb::model::{DEFAULT_DECODER, FetchOptions, Precision, fetch};
+use vdb::generate::Decoder;
+use vdb::model::{DEFAULT_DECODER, FetchOptions, Models, Precision, fetch};
 use vdb::rag::{Answer, Answered, AskEvent, AskOptions, Passage, Rag, Style};
 use vdb::{Collection, CollectionOptions, Database, Document};
 
@@ -36,10 +39,9 @@ fn main() {
     let tests = vec![
         needs_models("token_vectors_make_the_texts_vector", token_vectors),
         needs_models("ask_from_the_command_line", ask_from_the_command_line),
-        // Not right yet: the last question's words draw the answer to the last answer's sentence.
-        needs_models("chat_from_the_command_line", chat_from_the_command_line)
-            .with_ignored_flag(true),
+        needs_models("chat_from_the_command_line", chat_from_the_command_line),
         needs_models("ask_with_the_default_decoder", ask_with_the_default_decoder),
+        needs_models("planted_instructions_change_nothing", injection::planted_instructions),
         long("the_first_sentences_hold_the_answer", first_sentences),
         long("planted_claims_are_unsupported", planted_claims),
         long("questions_without_their_passages_are_refused", refusals),
@@ -179,13 +181,23 @@ fn chat_from_the_command_line() {
     assert!(answers[1]["answer"].as_str().unwrap().contains("1802"), "{}", answers[1]);
 }
 
-/// What a small model writes is not to be foreseen; what is shown of it is.
-fn ask_with_the_default_decoder() {
+/// The default decoder's files, fetched as a user fetches them.
+fn fetch_decoder() -> &'static Models {
     let models = support::models();
     let stop = AtomicBool::new(false);
     let fetching = FetchOptions { offline: false, on_event: &|_| {}, stop: &stop };
     let manifest = models.registry().decoder(DEFAULT_DECODER).unwrap();
     fetch(models.home(), manifest, &fetching).unwrap();
+    models
+}
+
+fn decoder() -> Decoder {
+    fetch_decoder().decoder(DEFAULT_DECODER).unwrap()
+}
+
+/// What a small model writes is not to be foreseen; what is shown of it is.
+fn ask_with_the_default_decoder() {
+    fetch_decoder();
     let folder = folder();
     let ask = |more: &[&str]| {
         let mut arguments = vec!["ask", "Who built the mill at Orton?", "--json", "--threads", "2"];

@@ -1,6 +1,6 @@
 //! A conversation: each question is made to stand alone, then asked like any other.
 
-use super::follow_up::{Turn, standalone};
+use super::follow_up::{Question, Turn, standalone};
 use super::{Answer, AskEvent, AskOptions, OnEvent, Passage, Rag, Style};
 use crate::error::Result;
 use std::time::Instant;
@@ -32,7 +32,7 @@ impl<'a> Chat<'a> {
         on_event: OnEvent<'_>,
     ) -> Result<Answer> {
         self.turn(question, options, on_event, |rag, question, on_event| {
-            rag.ask(question, options, on_event)
+            rag.ask_as(question, options, on_event)
         })
     }
 
@@ -48,7 +48,7 @@ impl<'a> Chat<'a> {
         on_event: OnEvent<'_>,
     ) -> Result<Answer> {
         self.turn(question, options, on_event, |rag, question, on_event| {
-            rag.ask_passages(question, passages, options, on_event)
+            rag.ask_passages_as(question, passages, options, on_event)
         })
     }
 
@@ -62,7 +62,7 @@ impl<'a> Chat<'a> {
         question: &str,
         options: &AskOptions,
         on_event: OnEvent<'_>,
-        ask: impl FnOnce(&Rag<'_>, &str, OnEvent<'_>) -> Result<Answer>,
+        ask: impl FnOnce(&Rag<'_>, &Question<'_>, OnEvent<'_>) -> Result<Answer>,
     ) -> Result<Answer> {
         options.check(question)?;
         let start = Instant::now();
@@ -78,7 +78,7 @@ impl<'a> Chat<'a> {
         if self.turns.len() == MOST_TURNS {
             self.turns.remove(0);
         }
-        self.turns.push(Turn { question, answer: answer.text.clone() });
+        self.turns.push(Turn { question: question.text.into_owned(), answer: answer.text.clone() });
         Ok(answer)
     }
 }

@@ -3,6 +3,7 @@
 use super::words::{Kind, Vocabulary, Word, stems};
 use crate::error::Result;
 use crate::generate::{GenerateOptions, Generator, Message, Role};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -20,6 +21,24 @@ const POINTERS: [&str; 24] = [
     "else",
 ];
 const BEGINNINGS: [&str; 7] = ["and ", "but ", "or ", "so ", "also ", "what about", "how about"];
+
+/// A question as it was understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question<'q> {
+    /// It stands alone: this is searched for, shown, and read by the decoder.
+    pub(super) text: Cow<'q, str>,
+    /// Sentences are ranked by this. Where words of the last question were added, it is the question
+    /// without them: they say where to look, but the sentence that has most of them is the one that
+    /// answered the last question.
+    pub(super) ranked_by: Cow<'q, str>,
+}
+
+impl<'q> Question<'q> {
+    /// One that needs nothing else.
+    pub(super) fn alone(text: &'q str) -> Self {
+        Self { text: Cow::Borrowed(text), ranked_by: Cow::Borrowed(text) }
+    }
+}
 
 /// A question of a conversation and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,17 +68,17 @@ pub(super) fn depends(question: &str, vocabulary: &Vocabulary) -> bool {
 ///
 /// # Errors
 /// Where the generator fails.
-pub(super) fn standalone(
-    question: &str,
+pub(super) fn standalone<'q>(
+    question: &'q str,
     turns: &[Turn],
     vocabulary: &Vocabulary,
     generator: Option<&dyn Generator>,
     stopped: &mut dyn FnMut() -> ControlFlow<()>,
-) -> Result<String> {
-    let Some(last) = turns.last() else { return Ok(question.to_owned()) };
-    if !depends(question, vocabulary) {
-        return Ok(question.to_owned());
-    }
+) -> Result<Question<'q>> {
+    let alone = Question::alone(question);
+    let Some(last) = turns.last().filter(|_| depends(question, vocabulary)) else {
+        return Ok(alone);
+    };
     if let Some(generator) = generator {
         let prompt = generator.prompt(&messages(question, last))?;
         let options = GenerateOptions {
@@ -71,11 +90,15 @@ pub(super) fn standalone(
             let written = generator.generate(&prompt, &options, &mut |_| stopped())?;
             let rewritten = written.text.trim().trim_matches('"').trim();
             if is_faithful(rewritten, question, last, vocabulary) {
-                return Ok(rewritten.to_owned());
+                let text: Cow<'q, str> = Cow::Owned(rewritten.to_owned());
+                return Ok(Question { ranked_by: text.clone(), text });
             }
         }
     }
-    Ok(joined(question, last, vocabulary))
+    let text: Cow<'q, str> = Cow::Owned(joined(question, last, vocabulary));
+    let says_something = vocabulary.words(question).iter().any(Word::counts);
+    let ranked_by = if says_something { alone.ranked_by } else { text.clone() };
+    Ok(Question { text, ranked_by })
 }
 
 fn messages(question: &str, last: &Turn) -> Vec<Message> {
@@ -165,12 +188,19 @@ mod tests {
     fn without_a_decoder_the_last_questions_words_are_added() {
         let mut go_on = || ControlFlow::Continue(());
         let mut ask = |question: &str, turns: &[Turn]| {
-            standalone(question, turns, &english(), None, &mut go_on).unwrap()
+            let asked = standalone(question, turns, &english(), None, &mut go_on).unwrap();
+            (asked.text.into_owned(), asked.ranked_by.into_owned())
         };
-        assert_eq!(ask("Why did he do it?", &[]), "Why did he do it?");
-        assert_eq!(ask("Why did he do it?", &[last()]), "Why did he do it? (killed dragon Orkney)");
+        let both = |text: &str| (text.to_owned(), text.to_owned());
+        assert_eq!(ask("Why did he do it?", &[]), both("Why did he do it?"));
+        // It says nothing by itself.
+        let joined = "Why did he do it? (killed dragon Orkney)";
+        assert_eq!(ask("Why did he do it?", &[last()]), both(joined));
+        let (text, ranked_by) = ask("What did he throw?", &[last()]);
+        assert_eq!(text, "What did he throw? (killed dragon Orkney)");
+        assert_eq!(ranked_by, "What did he throw?");
         let alone = "How many sons had the farmer?";
-        assert_eq!(ask(alone, &[last()]), alone);
+        assert_eq!(ask(alone, &[last()]), both(alone));
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::tokenize::Prompt;
 use citations::{Claim, Contrasts, best_support, is_supported_by, without_markers};
 use confidence::Signs;
 use evidence::{Ranked, rank};
+use follow_up::Question;
 use prompt::Excerpt;
 use sources::{Asked, Reader, Source};
 use std::ops::{ControlFlow, Range};
@@ -152,12 +153,22 @@ impl<'a> Rag<'a> {
         options: &AskOptions,
         on_event: OnEvent<'_>,
     ) -> Result<Answer> {
-        options.check(question)?;
+        self.ask_as(&Question::alone(question), options, on_event)
+    }
+
+    /// [`Rag::ask`] with a question of a conversation.
+    fn ask_as(
+        &self,
+        question: &Question<'_>,
+        options: &AskOptions,
+        on_event: OnEvent<'_>,
+    ) -> Result<Answer> {
+        options.check(&question.text)?;
         let Some(collection) = self.collection else {
             return Err(Error::parameter("collection", "none; pass the passages to ask_passages"));
         };
         let start = Instant::now();
-        let mut query = collection.query(question).top_k(options.top_k);
+        let mut query = collection.query(&*question.text).top_k(options.top_k);
         if let Some(filter) = &options.filter {
             query = query.filter(filter.clone());
         }
@@ -179,7 +190,17 @@ impl<'a> Rag<'a> {
         options: &AskOptions,
         on_event: OnEvent<'_>,
     ) -> Result<Answer> {
-        options.check(question)?;
+        self.ask_passages_as(&Question::alone(question), passages, options, on_event)
+    }
+
+    fn ask_passages_as(
+        &self,
+        question: &Question<'_>,
+        passages: Vec<Passage>,
+        options: &AskOptions,
+        on_event: OnEvent<'_>,
+    ) -> Result<Answer> {
+        options.check(&question.text)?;
         let start = Instant::now();
         let found = passages::without_repetitions(passages);
         self.answer(question, found, options, on_event, start)
@@ -187,7 +208,7 @@ impl<'a> Rag<'a> {
 
     fn answer(
         &self,
-        question: &str,
+        question: &Question<'_>,
         (passages, mut dropped): (Vec<Passage>, Vec<Dropped>),
         options: &AskOptions,
         on_event: OnEvent<'_>,
@@ -199,7 +220,7 @@ impl<'a> Rag<'a> {
         let encoder = self.encoder.as_ref().filter(|_| !passages.is_empty());
         let encoder: Option<&dyn Encoder> = encoder.map(EncoderHandle::get).transpose()?;
         let reader = Reader { vocabulary: &self.vocabulary, encoder };
-        let (asked, sources) = reader.read(question, &passages)?;
+        let (asked, sources) = reader.read(&question.ranked_by, &passages)?;
         let ranked = rank(&asked, &sources);
         let evidence = shown(&ranked, &sources, options.evidence);
         let signs = Signs::of(&asked, &sources, &ranked);
@@ -209,7 +230,7 @@ impl<'a> Rag<'a> {
         let going_on = on_event(event).is_continue();
 
         let mut answer = Answer {
-            question: question.to_owned(),
+            question: question.text.to_string(),
             answered: Answered::NotFound,
             text: String::new(),
             sentences: Vec::new(),
@@ -234,7 +255,7 @@ impl<'a> Rag<'a> {
                     Context::Passages => prompt::from_passages(&passages),
                 };
                 let (prompt, excerpts) =
-                    fitting(generator, question, excerpts, &passages, options, &mut dropped)?;
+                    fitting(generator, &question.text, excerpts, &passages, options, &mut dropped)?;
                 generate(generator, &prompt, &excerpts, &check, options, on_event, &mut answer)?;
                 answer.prompt = Some(prompt);
             }

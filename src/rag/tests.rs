@@ -269,7 +269,6 @@ fn passages_with_instructions_change_nothing() {
 }
 
 #[test]
-#[ignore = "not right yet: the last question's words draw the answer to the last answer's sentence"]
 fn a_chat_understands_what_points_back() {
     let folder = tempfile::tempdir().unwrap();
     let tales = collection(folder.path(), &[("farm", FARM), ("sea", SEA)]);
