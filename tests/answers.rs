@@ -25,12 +25,11 @@ use planted::{Kind, Planter, Truth};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use support::{needs_models, needs_models_and_data, vdb};
 use tales::{Tale, contains, normal};
 use vdb::encode::InputKind;
 use vdb::generate::Decoder;
-use vdb::model::{DEFAULT_DECODER, FetchOptions, Models, Precision, fetch};
+use vdb::model::{DEFAULT_DECODER, Precision};
 use vdb::rag::{Answer, Answered, AskEvent, AskOptions, Passage, Rag, Style};
 use vdb::{Collection, CollectionOptions, Database, Document};
 
@@ -181,23 +180,13 @@ fn chat_from_the_command_line() {
     assert!(answers[1]["answer"].as_str().unwrap().contains("1802"), "{}", answers[1]);
 }
 
-/// The default decoder's files, fetched as a user fetches them.
-fn fetch_decoder() -> &'static Models {
-    let models = support::models();
-    let stop = AtomicBool::new(false);
-    let fetching = FetchOptions { offline: false, on_event: &|_| {}, stop: &stop };
-    let manifest = models.registry().decoder(DEFAULT_DECODER).unwrap();
-    fetch(models.home(), manifest, &fetching).unwrap();
-    models
-}
-
 fn decoder() -> Decoder {
-    fetch_decoder().decoder(DEFAULT_DECODER).unwrap()
+    support::models_with_decoder().decoder(DEFAULT_DECODER).unwrap()
 }
 
 /// What a small model writes is not to be foreseen; what is shown of it is.
 fn ask_with_the_default_decoder() {
-    fetch_decoder();
+    support::models_with_decoder();
     let folder = folder();
     let ask = |more: &[&str]| {
         let mut arguments = vec!["ask", "Who built the mill at Orton?", "--json", "--threads", "2"];

@@ -19,14 +19,14 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::{Random, needs_models, vdb};
+use support::{Random, models_with_decoder, needs_models, vdb};
 use vdb::Error;
 use vdb::generate::{
     Constraint, Decoder, Finish, GenerateOptions, Generation, Generator, Message, Role, Sampling,
 };
-use vdb::model::{DEFAULT_DECODER, FetchOptions, Models, Precision, fetch};
+use vdb::model::{DEFAULT_DECODER, Precision};
 use vdb::tokenize::Prompt;
 
 fn main() {
@@ -50,21 +50,8 @@ fn main() {
     libtest_mimic::run(&arguments, tests).exit();
 }
 
-/// Runtime and default decoder, fetched as a user fetches them.
-fn models() -> &'static Models {
-    static FETCHED: OnceLock<()> = OnceLock::new();
-    let models = support::models();
-    FETCHED.get_or_init(|| {
-        let stop = AtomicBool::new(false);
-        let options = FetchOptions { offline: false, on_event: &|_| {}, stop: &stop };
-        let manifest = models.registry().decoder(DEFAULT_DECODER).unwrap();
-        fetch(models.home(), manifest, &options).unwrap();
-    });
-    models
-}
-
 fn open(precision: Precision) -> Decoder {
-    models().clone().precision(Some(precision)).decoder(DEFAULT_DECODER).unwrap()
+    models_with_decoder().clone().precision(Some(precision)).decoder(DEFAULT_DECODER).unwrap()
 }
 
 /// The default decoder in its default form, loaded once.
@@ -184,7 +171,7 @@ fn tiny_models() {
         let folder = tempfile::tempdir().unwrap();
         write_tiny(folder.path(), &model);
         let open = |precision| {
-            let models = support::models().clone().precision(Some(precision));
+            let models = support::models_with_decoder().clone().precision(Some(precision));
             models.decoder(folder.path().to_str().unwrap()).unwrap()
         };
         let tokens: Vec<u32> = numbers(&model["tokens"]);
@@ -507,7 +494,7 @@ fn many_generations() {
 }
 
 fn command_line() {
-    models();
+    models_with_decoder();
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| vdb(folder.path(), &[&["generate"], arguments].concat());
     let question = "What is the capital of France?";

@@ -486,12 +486,7 @@ fn token_spans_are_bytes() {
 /// Of every weight of the default decoder, the sum of the values that `golden/blocks.py` found with the
 /// `gguf` package: equal to the bit.
 fn decoder_weights() {
-    let models = support::models();
-    let manifest = models.registry().get("SmolLM2-135M-Instruct").unwrap();
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let options = vdb::model::FetchOptions { offline: false, on_event: &|_| {}, stop: &stop };
-    vdb::model::fetch(models.home(), manifest, &options).unwrap();
-    let path = models.home().place(manifest).join("model.gguf");
+    let path = support::decoder_file();
     let found = vdb::model::weight_sums(&path).unwrap();
     let lines: Vec<String> = found.iter().map(|(name, sum)| format!("{name} {sum}")).collect();
     let wanted: Vec<&str> = include_str!("golden/smollm2.sums").lines().collect();

@@ -18,15 +18,15 @@ use libtest_mimic::Arguments;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use support::gguf::{Value, metadata};
-use support::needs_decoder_file;
+use support::needs_models;
 use vdb::generate::template::{ChatTemplate, Message};
 use vdb::tokenize::{DecoderTokenizer, Parts, Prompt};
 
 fn main() {
     let arguments = Arguments::from_args();
     let tests = vec![
-        needs_decoder_file("ids_are_those_of_llama_cpp", ids_are_those_of_llama_cpp),
-        needs_decoder_file("the_chat_template_of_the_file", the_chat_template_of_the_file),
+        needs_models("ids_are_those_of_llama_cpp", ids_are_those_of_llama_cpp),
+        needs_models("the_chat_template_of_the_file", the_chat_template_of_the_file),
     ];
     libtest_mimic::run(&arguments, tests).exit();
 }
@@ -40,7 +40,7 @@ struct Row {
 }
 
 fn pairs() -> HashMap<String, Value> {
-    metadata(&support::decoder_file().unwrap())
+    metadata(&support::decoder_file())
 }
 
 fn tokenizer(pairs: &HashMap<String, Value>, rule: &str) -> DecoderTokenizer {

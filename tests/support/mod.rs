@@ -12,7 +12,7 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 use vdb::CollectionOptions;
 use vdb::encode::{Embedding, Encoder, EncoderHandle, Fingerprint, InputKind};
-use vdb::model::{Device, FetchOptions, Models, Precision, fetch};
+use vdb::model::{DEFAULT_DECODER, Device, FetchOptions, Models, Precision, fetch};
 use vdb::text::tokenizer::{TokenSpans, Words};
 
 /// The folder of shared data, where it lies beside the project.
@@ -46,22 +46,24 @@ pub fn encoder(precision: Precision) -> EncoderHandle {
     models.encoder(vdb::model::DEFAULT_ENCODER).unwrap()
 }
 
-/// The decoder's GGUF file, where it is on this machine: `VDB_DECODER` names it, else it is looked for
-/// among the models that were fetched.
-pub fn decoder_file() -> Option<PathBuf> {
-    let name = "SmolLM2-135M-Instruct.Q4_1.gguf";
-    let named = std::env::var_os("VDB_DECODER").map(PathBuf::from);
-    let kept = || {
-        let home = std::env::var_os("VDB_HOME").map(PathBuf::from)?.join("models");
-        let found = if home.is_dir() { files(&home) } else { Vec::new() };
-        found.into_iter().find(|path| path.file_name().is_some_and(|n| n == name))
-    };
-    named.filter(|path| path.is_file()).or_else(kept)
+/// The same with the default decoder.
+pub fn models_with_decoder() -> &'static Models {
+    static FETCHED: OnceLock<()> = OnceLock::new();
+    let models = models();
+    FETCHED.get_or_init(|| {
+        let stop = AtomicBool::new(false);
+        let options = FetchOptions { offline: false, on_event: &|_| {}, stop: &stop };
+        let manifest = models.registry().decoder(DEFAULT_DECODER).unwrap();
+        fetch(models.home(), manifest, &options).unwrap();
+    });
+    models
 }
 
-/// A test that needs the decoder's file: ignored where the network is off or the file is not there.
-pub fn needs_decoder_file(name: &str, test: fn()) -> Trial {
-    trial(name, test).with_ignored_flag(offline() || decoder_file().is_none())
+/// The default decoder's GGUF file.
+pub fn decoder_file() -> PathBuf {
+    let models = models_with_decoder();
+    let manifest = models.registry().decoder(DEFAULT_DECODER).unwrap();
+    models.home().file(manifest, "model.gguf").unwrap()
 }
 
 /// A test that needs models: ignored where the network is off.
