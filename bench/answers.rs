@@ -309,7 +309,7 @@ fn calibrate(rag: &Rag<'_>, encoder: &Encoder) {
         let found = measure::support(rag, &claim.tale.question, &gold(claim.tale), &[&claim.text]);
         rows.extend(found.unwrap().into_iter().flatten().map(|row| (row, true)));
     }
-    fit::report("support", &rows, 0.93);
+    fit::report("support", &rows, 0.95);
     // Confidence: tales in parts of about 400 passages, as many as a small collection has.
     let mut rows = Vec::new();
     for part in tales.chunks(1000).take(4) {

@@ -17,10 +17,24 @@ pub enum Kind {
     Name,
     Word,
     Denial,
+    /// Two names of a sentence change places.
+    Exchange,
+    /// The answer to another question alone.
+    Answer,
+    /// A sentence of another passage.
+    Foreign,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Number, Self::Name, Self::Word, Self::Denial];
+    pub const ALL: [Self; 7] = [
+        Self::Number,
+        Self::Name,
+        Self::Word,
+        Self::Denial,
+        Self::Exchange,
+        Self::Answer,
+        Self::Foreign,
+    ];
 }
 
 /// How a true sentence is made.
@@ -143,8 +157,13 @@ impl Planter {
                     break;
                 }
                 let tale = &tales[self.below(tales.len())];
-                let Some(sentence) = self.sentence(tale) else { continue };
-                let Some(text) = self.plant(kind, &sentence, tale) else { continue };
+                let other = &tales[self.below(tales.len())];
+                let planted = match kind {
+                    Kind::Answer => Some(other.answer.clone()).filter(|a| is_foreign(a, tale)),
+                    Kind::Foreign => self.sentence(other).filter(|_| other.passage != tale.passage),
+                    _ => self.sentence(tale).and_then(|s| self.plant(kind, &s, tale)),
+                };
+                let Some(text) = planted else { continue };
                 if texts.insert(text.clone()) {
                     claims.push(Claim { tale, text, kind });
                     made += 1;
@@ -251,6 +270,29 @@ impl Planter {
                 let by = choice.get(self.below(choice.len()))?;
                 Some(replaced(at, by))
             }
+            Kind::Exchange => {
+                let names: Vec<usize> =
+                    (0..words.len()).filter(|at| is_name(words[*at].1)).collect();
+                // The first word may have its capital from its place.
+                let sure = |at: &usize| {
+                    *at > 0 || self.names.binary_search(&words[0].1.to_owned()).is_ok()
+                };
+                let names: Vec<usize> = names.into_iter().filter(sure).collect();
+                let [.., a, b] = names[..] else { return None };
+                if lower[a] == lower[b] || b == a + 1 || sentence.contains(" and ") {
+                    return None;
+                }
+                let between = &lower[a + 1..b];
+                if between.iter().any(|w| w == "or" || w == "by" || w == "nor") {
+                    return None;
+                }
+                let ((i, first), (j, second)) = (words[a], words[b]);
+                let middle = &sentence[i + first.len()..j];
+                let rest = &sentence[j + second.len()..];
+                Some(format!("{}{second}{middle}{first}{rest}", &sentence[..i]))
+            }
+            // Made without the sentence.
+            Kind::Answer | Kind::Foreign => None,
             Kind::Denial => {
                 let at = lower.iter().position(|word| AUXILIARIES.contains(&word.as_str()))?;
                 if sentence.contains("not ") || sentence.contains("n't") || at == 0 {
@@ -262,6 +304,17 @@ impl Planter {
             }
         }
     }
+}
+
+/// Whether a passage and its question have none of the answer's words that say something.
+fn is_foreign(answer: &str, tale: &Tale) -> bool {
+    let function: HashSet<&str> = FUNCTION.split_ascii_whitespace().collect();
+    let there = normal(&format!("{} {}", tale.context, tale.question));
+    let words = normal(answer);
+    let mut said = words.iter().filter(|word| !function.contains(word.as_str())).peekable();
+    let stem = |word: &str| word.chars().take(4).collect::<String>();
+    let stems: HashSet<String> = there.iter().map(|word| stem(word)).collect();
+    said.peek().is_some() && said.all(|word| !stems.contains(&stem(word)))
 }
 
 fn is_name(word: &str) -> bool {

@@ -10,7 +10,7 @@ use crate::encode::{Encoder, EncoderHandle, InputKind};
 use crate::error::Result;
 
 /// Figures by which a sentence of an answer counts as supported.
-pub const SUPPORT: usize = 11;
+pub const SUPPORT: usize = 13;
 /// Figures by which a question counts as answered.
 pub const SIGNS: usize = 9;
 

@@ -28,6 +28,10 @@ pub(super) struct Features {
     pub(super) names: f32,
     /// Those of them that are numbers.
     pub(super) numbers: f32,
+    /// Words of the claim that the question has and the span has not.
+    pub(super) asked: f32,
+    /// Those of them that are names.
+    pub(super) asked_names: f32,
     /// Of these words, the cosine of the one that the span has least of; 1 where none is missing.
     pub(super) weakest: f32,
     /// The mean over all words of the claim of the best match in the span.
@@ -54,6 +58,11 @@ pub(super) fn compare(
         span.iter().flat_map(|read| read.words).map(|word| word.stem.as_str()).collect();
     let mut words: Vec<&Word> = claim.words.iter().filter(|word| word.counts()).collect();
     let total = words.len() as f32;
+    let only_asked =
+        |word: &&&Word| asked.contains(word.stem.as_str()) && !has.contains(word.stem.as_str());
+    let asked_words = words.iter().filter(only_asked).count() as f32;
+    let asked_names =
+        words.iter().filter(only_asked).filter(|word| word.kind == Kind::Name).count() as f32;
     let covered_all = words.iter().filter(|word| has.contains(word.stem.as_str())).count() as f32;
     // What the question says is no claim of the answer, unless the answer says nothing else.
     let own: Vec<&Word> =
@@ -81,6 +90,8 @@ pub(super) fn compare(
         missing: missing.len() as f32,
         names: of_kind(Kind::Name),
         numbers: of_kind(Kind::Number),
+        asked: asked_words,
+        asked_names,
         weakest,
         max_sim: best.iter().sum::<f32>() / (best.len() as f32).max(1.0),
         dense,
