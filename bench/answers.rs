@@ -333,7 +333,7 @@ fn calibrate(rag: &Rag<'_>, encoder: &Encoder) {
             }
         }
     }
-    fit::report("confidence", &rows, fit::Limit::True(0.09));
+    fit::report("confidence", &rows, fit::Limit::True(0.08));
 }
 
 /// `78.5 % (72.3 to 83.6)`: Wilson's interval of 95 % (Wilson 1927).
