@@ -2,8 +2,8 @@
 //! questions about tales whose answers are known.
 //!
 //! `cargo bench --bench answers -- evidence retrieved unanswerable citations generated` measures on
-//! the questions that nothing was tuned on; `-- calibrate` fits the constants of `rag::citations` and
-//! `rag::confidence` on others and prints them.
+//! the questions that nothing was tuned on; `-- calibrate calibrate-evidence` fits the constants of
+//! `rag::citations`, `rag::confidence` and `rag::evidence` on others and prints them.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -57,6 +57,7 @@ fn main() {
             "citations" => citations(&rag, &val),
             "generated" => generated(rag, &val),
             "calibrate" => calibrate(&rag, &encoder.clone().into()),
+            "calibrate-evidence" => calibrate_evidence(&rag),
             other => panic!("no part {other:?}"),
         }
     }
@@ -84,7 +85,8 @@ fn evidence_only(sentences: usize) -> AskOptions {
 /// Does the first sentence of the gold passage hold the answer, or one of the first two?
 fn evidence(rag: &Rag<'_>, tales: &[Tale]) {
     let (mut first, mut second, mut all, mut times) = (0, 0, 0, Vec::new());
-    for tale in tales {
+    let (mut early, mut fifth) = ([0; 2], [0; 2]);
+    for (i, tale) in tales.iter().enumerate() {
         let wanted = normal(&tale.answer);
         let start = Instant::now();
         let answer = ask(rag, &tale.question, gold(tale), &evidence_only(3));
@@ -92,6 +94,10 @@ fn evidence(rag: &Rag<'_>, tales: &[Tale]) {
         let holds = |n: usize| answer.evidence.iter().take(n).any(|e| contains(&e.text, &wanted));
         first += usize::from(holds(1));
         second += usize::from(holds(2));
+        for (part, is_in) in [(&mut early, i < 200), (&mut fifth, i % 5 == 0)] {
+            part[0] += usize::from(is_in && holds(1));
+            part[1] += usize::from(is_in && holds(2));
+        }
         all += usize::from(contains(&tale.context, &wanted));
     }
     times.sort_by(f64::total_cmp);
@@ -100,6 +106,9 @@ fn evidence(rag: &Rag<'_>, tales: &[Tale]) {
     println!("  the passage holds the answer word for word: {}", share(all, tales.len()));
     println!("  the first sentence holds it: {}", share(first, tales.len()));
     println!("  one of the first two: {}", share(second, tales.len()));
+    let fifths = tales.len().div_ceil(5);
+    println!("  of the first 200: {}, {}", share(early[0], 200), share(early[1], 200));
+    println!("  of every fifth: {}, {}", share(fifth[0], fifths), share(fifth[1], fifths));
     println!("  ms a question: p50 {:.1}, p95 {:.1}", at(0.5), at(0.95));
 }
 
@@ -295,7 +304,20 @@ fn generated(rag: Rag<'_>, tales: &[Tale]) {
     }
 }
 
-/// Fits the constants on other tales.
+/// Fits on other tales by what a sentence is ranked as evidence.
+fn calibrate_evidence(rag: &Rag<'_>) {
+    let tales = tales::read("train").unwrap();
+    let mut groups = Vec::new();
+    for tale in &tales {
+        let wanted = normal(&tale.answer);
+        let rows = measure::evidence(rag, &tale.question, &gold(tale)).unwrap();
+        let told = |(text, row): (String, _)| (row, contains(&text, &wanted));
+        groups.push(rows.into_iter().map(told).collect::<Vec<_>>());
+    }
+    fit::report_choice("evidence", &groups, 5.0);
+}
+
+/// Fits the constants of citations and confidence on other tales.
 fn calibrate(rag: &Rag<'_>, encoder: &Encoder) {
     let tales = tales::read("train").unwrap();
     // Support.
@@ -309,7 +331,7 @@ fn calibrate(rag: &Rag<'_>, encoder: &Encoder) {
         let found = measure::support(rag, &claim.tale.question, &gold(claim.tale), &[&claim.text]);
         rows.extend(found.unwrap().into_iter().flatten().map(|row| (row, true)));
     }
-    fit::report("support", &rows, 0.95);
+    fit::report("support", &rows, fit::Limit::False(0.95));
     // Confidence: tales in parts of about 400 passages, as many as a small collection has.
     let mut rows = Vec::new();
     for part in tales.chunks(1000).take(4) {
@@ -325,7 +347,7 @@ fn calibrate(rag: &Rag<'_>, encoder: &Encoder) {
             }
         }
     }
-    fit::report("confidence", &rows, 0.75);
+    fit::report("confidence", &rows, fit::Limit::True(0.08));
 }
 
 /// `78.5 % (72.3 to 83.6)`: Wilson's interval of 95 % (Wilson 1927).

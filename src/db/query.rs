@@ -151,6 +151,12 @@ impl Collection {
         Query::new(self, Some(text), None)
     }
 
+    /// How many chunks have each of these stems, and how many chunks there are.
+    #[cfg(feature = "keyword")]
+    pub(crate) fn frequencies(&self, stems: &[&str]) -> Result<(Vec<u64>, u64)> {
+        self.inner.keywords()?.frequencies(stems)
+    }
+
     /// A query by the caller's own vector.
     pub fn query_vector<'a>(&'a self, vector: &'a [f32]) -> Query<'a> {
         Query::new(self, None, Some(vector))

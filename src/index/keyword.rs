@@ -491,6 +491,14 @@ impl KeywordIndex {
         Ok(Scorer { terms, average, analyzer: self.analyzer.clone(), body: self.body })
     }
 
+    /// How many entries have each of these stems, and how many entries there are.
+    pub(crate) fn frequencies(&self, stems: &[&str]) -> Result<(Vec<u64>, u64)> {
+        let searcher = self.reader.searcher();
+        let found = |stem: &&str| searcher.doc_freq(&Term::from_field_text(self.body, stem));
+        let found = stems.iter().map(found).collect::<tantivy::Result<Vec<u64>>>();
+        Ok((found.map_err(|e| self.translate(e))?, searcher.num_docs()))
+    }
+
     /// The bytes of `text` whose words are, once stemmed, words of `query`.
     pub(crate) fn matches(&self, query: &str, text: &str) -> Vec<Range<usize>> {
         let wanted: HashSet<Term> = self.terms(query).map(|(_, term)| term).collect();
@@ -655,6 +663,13 @@ mod tests {
         let (index, notice) = KeywordIndex::open(folder.path(), english(), STAMP).unwrap();
         assert_eq!((index.generation(), notice), (Some(8), None));
         assert_eq!(found(&index, "dog"), [0]);
+    }
+
+    #[test]
+    fn frequencies_are_those_of_entries() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = filled(folder.path(), &["dogs, dog and cat", "one running dog", "bird"]);
+        assert_eq!(index.frequencies(&["dog", "run", "fish"]).unwrap(), (vec![2, 1, 0], 3));
     }
 
     #[test]

@@ -7,7 +7,9 @@
 mod answer;
 mod chat;
 mod citations;
+mod comparison;
 mod confidence;
+mod cues;
 mod evidence;
 mod follow_up;
 mod logistic;
@@ -16,6 +18,9 @@ pub mod measure;
 mod options;
 mod passages;
 mod prompt;
+mod question;
+mod rarity;
+mod rerank;
 mod similarity;
 mod sources;
 mod words;
@@ -35,14 +40,16 @@ use crate::generate::{Constraint, GenerateOptions, Generator, Unit};
 use crate::text::sentences;
 use crate::tokenize::Prompt;
 use citations::{Claim, Contrasts, best_support, is_supported_by, without_markers};
+use comparison::compare;
 use confidence::Signs;
 use evidence::{Ranked, rank};
 use follow_up::Question;
 use prompt::Excerpt;
+use rarity::Rarity;
 use sources::{Asked, Reader, Source};
 use std::ops::{ControlFlow, Range};
 use std::time::Instant;
-use words::Vocabulary;
+use words::{Vocabulary, Word, stems};
 
 /// Sentences of passages that are read for one question; it is a few seconds' work.
 const MOST_SENTENCES: usize = 1024;
@@ -168,14 +175,18 @@ impl<'a> Rag<'a> {
             return Err(Error::parameter("collection", "none; pass the passages to ask_passages"));
         };
         let start = Instant::now();
-        let mut query = collection.query(&*question.text).top_k(options.top_k);
+        let read = options.top_k.saturating_mul(rerank::READ);
+        let mut query = collection.query(&*question.text).top_k(read);
         if let Some(filter) = &options.filter {
             query = query.filter(filter.clone());
         }
         if let Some(mode) = options.mode {
             query = query.mode(mode);
         }
-        let (passages, dropped) = passages::from_hits(query.run()?);
+        let words = self.vocabulary.words(&question.text);
+        let rarity = self.rarity(&words, &[])?;
+        let hits = rerank::best(query.run()?, &words, &self.vocabulary, &rarity, options.top_k);
+        let (passages, dropped) = passages::from_hits(hits);
         self.answer(question, (passages, dropped), options, on_event, start)
     }
 
@@ -206,6 +217,22 @@ impl<'a> Rag<'a> {
         self.answer(question, found, options, on_event, start)
     }
 
+    /// How rare a question's words are: in the collection, else in the sentences in hand.
+    fn rarity(&self, words: &[Word], sources: &[Source<'_>]) -> Result<Rarity> {
+        let mut wanted: Vec<&str> = stems(words).into_iter().collect();
+        wanted.sort_unstable();
+        if let Some(collection) = self.collection {
+            let (found, texts) = collection.frequencies(&wanted)?;
+            return Ok(Rarity::new(wanted.into_iter().zip(found), texts));
+        }
+        let count = |stem: &&str| {
+            let has = |source: &&Source<'_>| source.words.iter().any(|word| word.stem == *stem);
+            sources.iter().filter(has).count() as u64
+        };
+        let found: Vec<u64> = wanted.iter().map(count).collect();
+        Ok(Rarity::new(wanted.into_iter().zip(found), sources.len() as u64))
+    }
+
     fn answer(
         &self,
         question: &Question<'_>,
@@ -221,9 +248,11 @@ impl<'a> Rag<'a> {
         let encoder: Option<&dyn Encoder> = encoder.map(EncoderHandle::get).transpose()?;
         let reader = Reader { vocabulary: &self.vocabulary, encoder };
         let (asked, sources) = reader.read(&question.ranked_by, &passages)?;
-        let ranked = rank(&asked, &sources);
+        let compared = compare(&asked, &sources);
+        let ranked = rank(&asked, &sources, &compared);
         let evidence = shown(&ranked, &sources, options.evidence);
-        let signs = Signs::of(&asked, &sources, &ranked);
+        let rarity = self.rarity(&asked.words, &sources)?;
+        let signs = Signs::of(&asked, &sources, &compared, &rarity);
         let confidence = signs.map_or(0.0, |signs| signs.confidence());
         timings.evidence = since.elapsed();
         let event = AskEvent::Sources { passages: &passages, evidence: &evidence, confidence };
