@@ -174,10 +174,10 @@ fn retrieved(encoder: &Encoder, tales: &[Tale]) {
     println!("  refused: {}", share(refused, n));
 }
 
-/// Questions asked of a collection that lacks their passages, and of one that has them.
+/// Questions asked of a collection that lacks their passages, and of one that has them: questions
+/// spread over all tales, so that other passages of the same tales remain, and questions in a row, with
+/// which whole tales go.
 fn unanswerable(encoder: &Encoder, tales: &[Tale]) {
-    let (asked, rest) = tales::apart(tales, 200);
-    let (_a, without) = collection(&options(encoder), &rest);
     let (_b, with) = collection(&options(encoder), tales);
     let refused = |collection: &Collection, asked: &[Tale]| {
         let rag = Rag::new(collection).unwrap();
@@ -187,18 +187,18 @@ fn unanswerable(encoder: &Encoder, tales: &[Tale]) {
             let answer = rag.ask(&tale.question, &extractive, &mut go_on).unwrap();
             answer.answered == Answered::NotFound
         };
-        asked.iter().filter(is_refused).count()
+        share(asked.iter().filter(is_refused).count(), asked.len())
     };
-    println!("no answer, {} questions", asked.len());
-    println!(
-        "  without their passages, refused: {}",
-        share(refused(&without, &asked), asked.len())
-    );
-    println!("  with them, refused: {}", share(refused(&with, &asked), asked.len()));
-    println!(
-        "  all questions with their passages, refused: {}",
-        share(refused(&with, tales), tales.len())
-    );
+    for (name, (asked, rest)) in [
+        ("spread over all tales", tales::apart(tales, 200)),
+        ("in a row", tales::whole_apart(tales, 200)),
+    ] {
+        let (_a, without) = collection(&options(encoder), &rest);
+        println!("no answer, {} questions {name}", asked.len());
+        println!("  without their passages, refused: {}", refused(&without, &asked));
+        println!("  with them, refused: {}", refused(&with, &asked));
+    }
+    println!("  all questions with their passages, refused: {}", refused(&with, tales));
 }
 
 /// True sentences and the same with a false claim planted.

@@ -40,8 +40,19 @@ pub fn read(part: &str) -> Option<Vec<Tale>> {
 pub fn apart(tales: &[Tale], count: usize) -> (Vec<Tale>, Vec<Tale>) {
     let step = (tales.len() / count).max(1);
     let asked: Vec<Tale> = tales.iter().step_by(step).take(count).cloned().collect();
+    let rest = about_others(tales, &asked);
+    (asked, rest)
+}
+
+fn about_others(tales: &[Tale], asked: &[Tale]) -> Vec<Tale> {
     let theirs: std::collections::HashSet<usize> = asked.iter().map(|tale| tale.passage).collect();
-    let rest = tales.iter().filter(|tale| !theirs.contains(&tale.passage)).cloned().collect();
+    tales.iter().filter(|tale| !theirs.contains(&tale.passage)).cloned().collect()
+}
+
+/// The last `count` questions, and the questions about other passages than theirs.
+pub fn whole_apart(tales: &[Tale], count: usize) -> (Vec<Tale>, Vec<Tale>) {
+    let asked = tales[tales.len().saturating_sub(count)..].to_vec();
+    let rest = about_others(tales, &asked);
     (asked, rest)
 }
 
