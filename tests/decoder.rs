@@ -24,9 +24,10 @@ use std::time::{Duration, Instant};
 use support::{Random, models_with_decoder, needs_models, vdb};
 use vdb::Error;
 use vdb::generate::{
-    Constraint, Decoder, Finish, GenerateOptions, Generation, Generator, Message, Role, Sampling,
+    Constraint, Decoder, DecoderOptions, DecoderSpec, Finish, GenerateOptions, Generation,
+    Generator, Message, Role, Sampling,
 };
-use vdb::model::{DEFAULT_DECODER, Precision};
+use vdb::model::{DEFAULT_DECODER, Device, Precision};
 use vdb::tokenize::Prompt;
 
 fn main() {
@@ -35,7 +36,9 @@ fn main() {
         needs_models("tiny_models_of_every_family_equal_a_float64_program", tiny_models),
         needs_models("a_ready_onnx_decoder_runs_as_it_is", ready_decoder),
         needs_models("the_default_model_in_fp32_equals_a_float64_program", default_model_fp32),
+        needs_models("smoothing_leaves_fp32_as_it_was", smoothing_leaves_fp32),
         needs_models("int8_is_close_to_fp32", int8_is_close),
+        needs_models("a_tokenizer_that_does_not_match_is_refused", tokenizer_does_not_match),
         needs_models("calls_of_any_size_give_the_same", calls_of_any_size),
         needs_models("it_writes_what_llama_cpp_writes", it_writes),
         needs_models("a_prompt_read_before_gives_the_same_text", reuse_gives_the_same),
@@ -176,7 +179,7 @@ fn tiny_models() {
         };
         let tokens: Vec<u32> = numbers(&model["tokens"]);
         let golden: Vec<Vec<f32>> = numbers(&model["logits"]);
-        for (precision, tolerance) in [(Precision::Fp32, 1e-4), (Precision::Int8, 0.1)] {
+        for (precision, tolerance) in [(Precision::Fp32, 1e-4), (Precision::Int8, 0.12)] {
             let decoder = open(precision);
             for at_once in [tokens.len(), 1, 5] {
                 for (at, row) in rows(&decoder, &tokens, at_once).iter().enumerate() {
@@ -249,6 +252,52 @@ fn default_model_fp32() {
     assert!(worst <= 1e-3, "{worst}");
 }
 
+/// Outliers that were moved from the activations into the weights, with nothing rounded: the same
+/// function. The bar is 1e-3.
+fn smoothing_leaves_fp32() {
+    let home = models_with_decoder().home();
+    let manifest = models_with_decoder().registry().decoder(DEFAULT_DECODER).unwrap();
+    let file = manifest.files().into_iter().find(|file| file.name.ends_with(".gguf")).unwrap();
+    let spec = DecoderSpec {
+        name: DEFAULT_DECODER.to_owned(),
+        weights: home.place(manifest).join(&file.name),
+        identity: file.sha256.clone(),
+    };
+    let graphs = tempfile::tempdir().unwrap();
+    let options = DecoderOptions {
+        precision: Precision::Fp32,
+        device: Device::Cpu,
+        threads: None,
+        graphs: graphs.path().to_owned(),
+    };
+    let smooth =
+        Decoder::open_smoothed(&models_with_decoder().runtime().unwrap(), &spec, &options).unwrap();
+    let tokens = smooth.tokenizer().encode(PROSE).unwrap();
+    let tokens = &tokens[..64];
+    let plain = rows(&open(Precision::Fp32), tokens, tokens.len());
+    let smooth = rows(&smooth, tokens, tokens.len());
+    let worst = plain.iter().zip(&smooth).map(|(a, b)| difference(a, b)).fold(0.0, f32::max);
+    println!("smoothed fp32 to fp32: {worst:.6} at most");
+    assert!(worst > 0.0 && worst <= 1e-3, "{worst}");
+}
+
+/// More tokens than the embedding has rows.
+fn tokenizer_does_not_match() {
+    let tinies: Vec<serde_json::Value> =
+        serde_json::from_str(include_str!("golden/tiny_decoders.json")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    write_tiny(folder.path(), &tinies[0]);
+    let open = || support::models().decoder(folder.path().to_str().unwrap());
+    open().unwrap();
+    let rows = tinies[0]["config"]["vocab_size"].as_u64().unwrap();
+    let mut tokenizer = tiny_tokenizer();
+    tokenizer["model"]["vocab"]["ab"] = rows.into();
+    fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let Err(Error::Model { reason, .. }) = open() else { panic!("it is refused") };
+    let [expected, found] = [format!("at most {rows} tokens"), format!("found {}", rows + 1)];
+    assert!(reason.contains(&expected) && reason.contains(&found), "{reason}");
+}
+
 const PROSE: &str = "The lighthouse at the end of the pier had been dark for eleven years when Marta \
     bought it. She had never climbed more than four flights of stairs in one go, and there were a \
     hundred and ninety-two steps. In the first winter she repaired the windows, one pane at a time, \
@@ -260,7 +309,7 @@ const PROSE: &str = "The lighthouse at the end of the pier had been dark for ele
     be kept by the secretary. To install the package, run the command below, then open a new \
     terminal so that the changes take effect.";
 
-/// KL divergence to fp32, and the top token, as the bars have them; on a short text, so with some room.
+/// KL divergence to fp32, and the top token, as the bars have them.
 fn int8_is_close() {
     let tokens = decoder().tokenizer().encode(PROSE).unwrap();
     let exact = rows(&open(Precision::Fp32), &tokens, tokens.len());
@@ -279,7 +328,7 @@ fn int8_is_close() {
     let same = same as f64 / tokens.len() as f64;
     println!("int8 to fp32 on {} tokens: KL {kl:.5}, top token the same {same:.3}", tokens.len());
     assert!(kl <= 0.01, "{kl}");
-    assert!(same >= 0.92, "{same}");
+    assert!(same >= 0.94, "{same}");
 }
 
 /// In 8 bits, all calls of two tokens or more agree to the bit.

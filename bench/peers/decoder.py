@@ -5,7 +5,8 @@
 Needs numpy and llama-cpp-python, built for this machine:
 `CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python==0.3.36`. TEXTS is a file of sentences, a line
 each (.xz too). PROGRAM is the benchmark `decoder_peer`. Each engine runs in a process of its own; medians
-are told, and vdb's as multiples of llama.cpp's. `--requantise` adds llama.cpp on Q8_0 and Q4_0 made of MODEL.
+are told, and vdb's as multiples of llama.cpp's. `--requantise` adds both on Q8_0 and Q4_0, made of MODEL by
+llama.cpp and kept beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -152,15 +152,17 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def requantised(model: Path, folder: Path) -> dict[str, Path]:
+def requantised(model: Path) -> dict[str, Path]:
     """The model in llama.cpp's own simplest formats."""
     import llama_cpp
 
     made = {}
     for name, kind in [("Q8_0", llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0), ("Q4_0", llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0)]:
+        made[name] = model.with_name(f"{model.stem}.{name}.gguf")
+        if made[name].exists():
+            continue
         settings = llama_cpp.llama_model_quantize_default_params()
         settings.ftype, settings.allow_requantize = kind, True
-        made[name] = folder / f"{name}.gguf"
         paths = str(model).encode(), str(made[name]).encode()
         assert llama_cpp.llama_model_quantize(*paths, settings) == 0
     return made
@@ -214,21 +216,24 @@ def main() -> None:
         return serve(sys.argv[2])
     chosen = options()
     texts = sentences(chosen.texts)
-    with tempfile.TemporaryDirectory() as folder:
-        own = [sys.executable, str(Path(__file__).resolve()), "--serve"]
-        commands = {"llama.cpp": [*own, str(chosen.model)], "vdb": [chosen.vdb, str(chosen.model)]}
-        if chosen.requantise:
-            made = requantised(chosen.model, Path(folder))
-            commands |= {f"llama.cpp {name}": [*own, str(path)] for name, path in made.items()}
-        engines = [Engine(name, command, chosen.threads) for name, command in commands.items()]
-        short = prose(texts, engines[0], LENGTHS[0], 7)
-        found = measure(engines, texts, chosen.rounds)
-        peaks = {engine.name: engine.peak() for engine in engines}
-        scores = perplexities(engines, texts)
-        for engine in engines:
-            engine.stop()
-        pair = {name: commands[name] for name in ("llama.cpp", "vdb")}
-        firsts = first_tokens(pair, short, chosen.threads, chosen.rounds)
+    own = [sys.executable, "-B", str(Path(__file__).resolve()), "--serve"]
+    files = {"": chosen.model}
+    if chosen.requantise:
+        files |= {f" {name}": path for name, path in requantised(chosen.model).items()}
+    commands = {}
+    for suffix, path in files.items():
+        commands |= {f"llama.cpp{suffix}": [*own, str(path)], f"vdb{suffix}": [chosen.vdb, str(path)]}
+    # What is built once is built before anything is timed.
+    for name, command in commands.items():
+        Engine(name, command, chosen.threads).stop()
+    engines = [Engine(name, command, chosen.threads) for name, command in commands.items()]
+    short = prose(texts, engines[0], LENGTHS[0], 7)
+    found = measure(engines, texts, chosen.rounds)
+    peaks = {engine.name: engine.peak() for engine in engines}
+    scores = perplexities(engines, texts)
+    for engine in engines:
+        engine.stop()
+    firsts = first_tokens(commands, short, chosen.threads, chosen.rounds)
     tell(list(commands), found, peaks, scores, firsts)
     if chosen.json:
         raw = {" ".join(map(str, key)): values for key, values in found.items()}
@@ -236,19 +241,23 @@ def main() -> None:
 
 
 def tell(names: list[str], found: dict, peaks: dict, scores: dict, firsts: dict) -> None:
-    """Tokens a second and, in brackets, multiples of llama.cpp's: the median of the rounds' own."""
+    """Tokens a second and, in brackets, multiples of llama.cpp's on the same file: the median of the rounds' own."""
     print("| | " + " | ".join(f"{phase} at {n}" for phase in ("prefill", "decode") for n in LENGTHS) + " | peak MB | perplexity |")
     print("|---" * (3 + 2 * len(LENGTHS)) + "|")
     for name in names:
         cells = []
         for phase in ("prefill", "decode"):
             for length in LENGTHS:
-                mine, theirs = found[name, length, phase], found["llama.cpp", length, phase]
+                peer = name.replace("vdb", "llama.cpp")
+                mine, theirs = found[name, length, phase], found[peer, length, phase]
                 ratio = statistics.median(b / a for a, b in zip(mine, theirs))
                 cells.append(f"{1 / statistics.median(mine):.0f} ({ratio:.2f})")
         print(f"| {name} | " + " | ".join(cells) + f" | {peaks[name]:.0f} | {scores[name]:.3f} |")
-    medians = {name: statistics.median(values) for name, values in firsts.items()}
-    print(f"\nload to first token, s: {', '.join(f'{name} {value:.3f}' for name, value in medians.items())}")
+    told = []
+    for name, mine in firsts.items():
+        ratio = statistics.median(a / b for a, b in zip(mine, firsts[name.replace("vdb", "llama.cpp")]))
+        told.append(f"{name} {statistics.median(mine):.3f} ({ratio:.2f})")
+    print(f"\nload to first token, s: {', '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -85,9 +85,28 @@ impl Decoder {
     /// [`Error::Model`] naming what of it is not supported, and those of building the graph and of
     /// loading it.
     pub fn open(runtime: &Runtime, spec: &DecoderSpec, options: &DecoderOptions) -> Result<Self> {
-        let opened = open::open(runtime, spec, options)?;
+        // In 32 bits there is nothing to round.
+        let smooth = options.precision == Precision::Int8;
+        open::open(runtime, spec, options, smooth).map(|opened| Self::of(spec, opened))
+    }
+
+    /// The same with the outliers of its activations smoothed out, whatever its precision: for tests,
+    /// since in 32 bits it must make no difference.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_smoothed(
+        runtime: &Runtime,
+        spec: &DecoderSpec,
+        options: &DecoderOptions,
+    ) -> Result<Self> {
+        open::open(runtime, spec, options, true).map(|opened| Self::of(spec, opened))
+    }
+
+    fn of(spec: &DecoderSpec, opened: open::Opened) -> Self {
         let shape = opened.session.shape();
-        Ok(Self {
+        Self {
             name: spec.name.clone(),
             tokenizer: Arc::new(opened.tokenizer),
             tokens: OnceLock::new(),
@@ -97,7 +116,7 @@ impl Decoder {
             provider: opened.session.provider(),
             session: Turn::new(opened.session),
             sequences: Mutex::new(Sequences::new()),
-        })
+        }
     }
 
     /// The model's name.

@@ -2,10 +2,11 @@
 
 use super::{ChatTemplate, DecoderOptions, DecoderSpec};
 use crate::error::{Error, Result};
+use crate::model::decoder_graph::Recipe;
 use crate::model::gguf::Gguf;
 use crate::model::import::{DecoderForm, DecoderShape, DecoderWeights};
 use crate::model::runtime::{DecoderSession, SessionOptions};
-use crate::model::{Precision, Runtime, decoder_graph, onnx};
+use crate::model::{Precision, Runtime, onnx};
 use crate::threads;
 use crate::tokenize::{DecoderTokenizer, Marks, Parts};
 use serde_json::Value;
@@ -23,11 +24,13 @@ pub(super) struct Opened {
     pub(super) template: Result<ChatTemplate, String>,
 }
 
-/// Opens a GGUF file, a folder with safetensors, or a folder with a `model.onnx`.
+/// Opens a GGUF file, a folder with safetensors, or a folder with a `model.onnx`. Outliers of its
+/// activations are smoothed out where `smooth`.
 pub(super) fn open(
     runtime: &Runtime,
     spec: &DecoderSpec,
     options: &DecoderOptions,
+    smooth: bool,
 ) -> Result<Opened> {
     let ready = spec.weights.join("model.onnx");
     let given = ready.is_file();
@@ -42,6 +45,7 @@ pub(super) fn open(
         let folder = Folder::read(spec)?;
         let (tokenizer, template) = folder.tokenizer()?;
         let session = runtime.ready_decoder(&ready, folder.context()?, &settings)?;
+        check_tokens(spec, &tokenizer, session.shape().vocabulary)?;
         return Ok(Opened { session, tokenizer, template });
     }
     let weights = DecoderWeights::open(&spec.weights)?;
@@ -49,20 +53,45 @@ pub(super) fn open(
         Precision::Fp32 => DecoderForm::Fp32,
         Precision::Int8 => DecoderForm::Int8,
     };
-    // Each takes a good tenth of a second, on one thread.
-    let (session, texts) = std::thread::scope(|scope| {
-        let texts = scope.spawn(|| match weights.gguf() {
+    let recipe = Recipe { identity: &spec.identity, form, smooth, cache: &options.graphs };
+    let shape = DecoderShape::of(weights.config());
+    let texts = || {
+        let (tokenizer, template) = match weights.gguf() {
             Some(gguf) => of_gguf(spec, gguf),
             None => Folder::read(spec)?.tokenizer(),
-        });
-        let session = decoder_graph::graph(&weights, &spec.identity, form, &options.graphs)
-            .and_then(|path| runtime.decoder(&path, DecoderShape::of(weights.config()), &settings));
-        (session, texts.join())
+        }?;
+        check_tokens(spec, &tokenizer, shape.vocabulary)?;
+        Ok((tokenizer, template))
+    };
+    let Some(path) = recipe.find() else {
+        let (tokenizer, template) = texts()?;
+        let path = recipe.build(runtime, &weights, &|text| tokenizer.encode(text))?;
+        let session = runtime.decoder(&path, shape, &settings)?;
+        return Ok(Opened { session, tokenizer, template });
+    };
+    // The tokenizer takes half as long as the session, on one thread.
+    let (session, texts) = std::thread::scope(|scope| {
+        let texts = scope.spawn(texts);
+        (runtime.decoder(&path, shape, &settings), texts.join())
     });
-    // A tokenizer that is none is found before a graph that could not be built for it matters.
     let (tokenizer, template) = texts.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let session = session?;
-    Ok(Opened { session, tokenizer, template })
+    Ok(Opened { session: session?, tokenizer, template })
+}
+
+/// Every token must have its row: one that has none would be read from beyond the matrix. A matrix may
+/// have more.
+fn check_tokens(spec: &DecoderSpec, tokenizer: &DecoderTokenizer, rows: usize) -> Result<()> {
+    let found = tokenizer.vocabulary();
+    if found <= rows {
+        return Ok(());
+    }
+    Err(Error::Model {
+        name: spec.name.clone(),
+        reason: format!(
+            "its tokenizer does not match: expected at most {rows} tokens, as many as its embedding \
+             has rows, found {found}; use the tokenizer that was published with it"
+        ),
+    })
 }
 
 type Texts = (DecoderTokenizer, Result<ChatTemplate, String>);

@@ -1,41 +1,69 @@
 //! Built graphs of decoders on the disk: made once, found again by what went into them.
 
+use super::Runtime;
+use super::calibrate::calibrate_decoder;
 use super::graph::{weights_name, write};
-use super::import::{DecoderForm, DecoderWeights, build_decoder};
+use super::import::{DecoderForm, DecoderWeights, Smoothing, build_decoder};
 use crate::error::{Error, Result};
 use crate::hash::Sha256;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// Goes up whenever the same weights would give another graph.
-const IMPORTER: u32 = 1;
+const IMPORTER: u32 = 3;
 
-/// The graph of `weights`, built into `cache` if it is not there yet. `identity` stands for their
-/// content.
-///
-/// # Errors
-/// Those of building and of writing it.
-pub(crate) fn graph(
-    weights: &DecoderWeights,
-    identity: &str,
-    form: DecoderForm,
-    cache: &Path,
-) -> Result<PathBuf> {
-    let path = cache.join(file_name(identity, form));
-    if path.is_file() && path.with_file_name(weights_name(&path)).is_file() {
-        return Ok(path);
-    }
-    write(&path, |name, file| Ok((build_decoder(weights, form, name, file)?, ())))?;
-    Ok(path)
+/// Which graph of a decoder is wanted, and where it is kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Recipe<'a> {
+    /// What stands for the content of the weights and of their tokenizer.
+    pub(crate) identity: &'a str,
+    pub(crate) form: DecoderForm,
+    /// Whether outliers are smoothed out.
+    pub(crate) smooth: bool,
+    pub(crate) cache: &'a Path,
 }
 
-fn file_name(identity: &str, form: DecoderForm) -> String {
-    let identity = identity.get(..16).unwrap_or(identity);
-    let form = match form {
-        DecoderForm::Fp32 => "fp32",
-        DecoderForm::Int8 => "int8",
-    };
-    format!("{identity}-decoder-{form}-v{IMPORTER}.onnx")
+impl Recipe<'_> {
+    /// The graph, if it was built.
+    pub(crate) fn find(&self) -> Option<PathBuf> {
+        let path = self.path();
+        let both = path.is_file() && path.with_file_name(weights_name(&path)).is_file();
+        both.then_some(path)
+    }
+
+    /// Builds the graph of `weights`; `tokenize` is for calibrating it.
+    ///
+    /// # Errors
+    /// Those of calibrating, of building and of writing it.
+    pub(crate) fn build(
+        &self,
+        runtime: &Runtime,
+        weights: &DecoderWeights,
+        tokenize: &dyn Fn(&str) -> Result<Vec<u32>>,
+    ) -> Result<PathBuf> {
+        let ranges = if self.smooth {
+            calibrate_decoder(runtime, weights, self.cache, tokenize)?
+        } else {
+            None
+        };
+        let smoothing = ranges.map(|ranges| Smoothing::of(weights, &ranges)).transpose()?;
+        let path = self.path();
+        write(&path, |name, file| {
+            Ok((build_decoder(weights, self.form, smoothing.as_ref(), name, file)?, ()))
+        })?;
+        Ok(path)
+    }
+
+    fn path(&self) -> PathBuf {
+        let identity = self.identity.get(..16).unwrap_or(self.identity);
+        let form = match (self.form, self.smooth) {
+            (DecoderForm::Fp32, false) => "fp32",
+            (DecoderForm::Fp32, true) => "fp32-smooth",
+            (DecoderForm::Int8, false) => "int8-rough",
+            (DecoderForm::Int8, true) => "int8",
+        };
+        self.cache.join(format!("{identity}-decoder-{form}-v{IMPORTER}.onnx"))
+    }
 }
 
 /// What stands for the content of a user's own file, or of the files of a folder: their paths, sizes

@@ -14,12 +14,7 @@ pub(crate) struct QuantizedMatrix {
 
 /// Quantises a row-major matrix of `columns` columns, each column by its own largest magnitude.
 pub(crate) fn quantize_columns(matrix: &[f32], columns: usize, limit: i8) -> QuantizedMatrix {
-    let mut largest = vec![0f32; columns];
-    for row in matrix.chunks_exact(columns) {
-        for (max, x) in largest.iter_mut().zip(row) {
-            *max = max.max(x.abs());
-        }
-    }
+    let largest = largest_of_columns(matrix, columns);
     let limit = f32::from(limit);
     let scales: Vec<f32> =
         largest.iter().map(|max| if *max > 0.0 { max / limit } else { 1.0 }).collect();
@@ -75,7 +70,8 @@ impl Range {
         })
     }
 
-    fn magnitude(self) -> f32 {
+    /// The largest magnitude of its values.
+    pub(crate) fn magnitude(self) -> f32 {
         self.low.abs().max(self.high.abs())
     }
 
@@ -98,27 +94,41 @@ impl Range {
     }
 }
 
-/// How much of the difference between channels the weights take over. SmoothQuant's paper has 0.5;
-/// here 0.75 measured best (docs/benchmarks.md).
-const MIGRATION: f32 = 0.75;
-
-/// By what to divide each channel of an activation, and multiply the matching row of the weights, so
-/// that a few channels with large values do not take the resolution of all others (SmoothQuant, Xiao
-/// 2023). Their geometric mean is 1.
-pub(crate) fn smoothing(channels: &[Range], weight: &[f32], outputs: usize) -> Vec<f32> {
-    let mut scales: Vec<f32> = channels
+/// By what to divide each channel of an activation, and multiply the weights that it meets, so that a
+/// few channels with large values do not take the resolution of all others (`SmoothQuant`, Xiao 2023).
+/// Their geometric mean is 1.
+///
+/// `activations` and `weights` are the largest magnitudes of each channel; `migration` is how much of
+/// the difference between channels the weights take over.
+pub(crate) fn smoothing(activations: &[f32], weights: &[f32], migration: f32) -> Vec<f32> {
+    let magnitude = |x: f32| x.clamp(1e-5, 1e5);
+    let mut scales: Vec<f32> = activations
         .iter()
-        .zip(weight.chunks_exact(outputs))
-        .map(|(range, row)| {
-            let activation = range.magnitude().clamp(1e-5, 1e5);
-            let largest = row.iter().fold(0f32, |m, x| m.max(x.abs())).clamp(1e-5, 1e5);
-            activation.powf(MIGRATION) / largest.powf(1.0 - MIGRATION)
-        })
+        .zip(weights)
+        .map(|(a, w)| magnitude(*a).powf(migration) / magnitude(*w).powf(1.0 - migration))
         .collect();
     let logs: f32 = scales.iter().map(|s| s.ln()).sum();
     let mean = (logs / scales.len().max(1) as f32).exp();
     scales.iter_mut().for_each(|s| *s /= mean);
     scales
+}
+
+/// The largest magnitude in each row of a row-major matrix of `columns` columns.
+pub(crate) fn largest_of_rows(matrix: &[f32], columns: usize) -> Vec<f32> {
+    matrix.chunks_exact(columns.max(1)).map(|row| largest(row.iter())).collect()
+}
+
+/// The largest magnitude in each column.
+pub(crate) fn largest_of_columns(matrix: &[f32], columns: usize) -> Vec<f32> {
+    let mut found = vec![0f32; columns];
+    for row in matrix.chunks_exact(columns.max(1)) {
+        found.iter_mut().zip(row).for_each(|(max, x)| *max = max.max(x.abs()));
+    }
+    found
+}
+
+fn largest<'a>(values: impl Iterator<Item = &'a f32>) -> f32 {
+    values.fold(0f32, |max, x| max.max(x.abs()))
 }
 
 #[cfg(test)]
@@ -156,8 +166,7 @@ mod tests {
         fn smoothing_changes_no_product(
             x in proptest::collection::vec(-40f32..40.0, 3..=3),
             weight in proptest::collection::vec(-2f32..2.0, 6..=6)) {
-            let channels: Vec<Range> = x.iter().map(|v| Range { low: v.min(0.0), high: v.max(0.0) }).collect();
-            let scales = smoothing(&channels, &weight, 2);
+            let scales = smoothing(&largest_of_rows(&x, 1), &largest_of_rows(&weight, 2), 0.75);
             for column in 0..2 {
                 let plain: f32 = (0..3).map(|i| x[i] * weight[i * 2 + column]).sum();
                 let smooth: f32 =

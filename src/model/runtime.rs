@@ -147,6 +147,10 @@ impl std::fmt::Debug for Runtime {
 const CPU: &str = "CPUExecutionProvider";
 const CUDA: &str = "CUDAExecutionProvider";
 
+/// How long a thread waits awake for the next operator, where it does: long enough for those between
+/// two products, too short to keep others from a processor.
+const SPIN_MICROSECONDS: &str = "100";
+
 /// How a session runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionOptions {
@@ -174,6 +178,9 @@ fn configured(builder: SessionBuilder, options: &SessionOptions) -> Result<Sessi
         .and_then(|b| b.with_intra_threads(options.threads.max(1)))
         .and_then(|b| b.with_intra_op_spinning(options.spinning))
         .and_then(|b| b.with_config_entry("session.force_spinning_stop", "1"))
+        // Packing the weights is most of loading; otherwise one thread does it.
+        .and_then(|b| b.with_config_entry("session.prepack.enable_parallel", "1"))
+        .and_then(|b| b.with_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS))
         .and_then(|b| b.with_disabled_optimizers("SkipLayerNormFusion"))
         .map_err(|e| e.to_string())?;
     if options.device != Device::Cpu {

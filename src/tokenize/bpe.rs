@@ -1,18 +1,20 @@
-//! Byte-pair encoding by the tokenizers crate: a pipeline without special tokens.
+//! Byte-pair encoding without special tokens: the tokenizers crate cuts a text into words, and their
+//! letters are merged here. The crate can do that, too, but takes five times as long to get ready for
+//! it.
 
+use super::merge::{Merge, Merges};
 use super::rules::Rule;
 use crate::panics;
-use std::collections::{HashMap, HashSet};
-use tokenizers::models::bpe::{BPE, Vocab};
+use std::collections::HashMap;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{SplitDelimiterBehavior, Tokenizer};
-
-/// Stands for characters whose byte has no token. Not of the byte alphabet, so no text leads to it.
-const MISSING: &str = "\0";
+use tokenizers::{
+    NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    SplitDelimiterBehavior,
+};
 
 /// The largest known vocabularies of byte pairs have 262,144 tokens.
 pub(super) const MAX_TOKENS: usize = 1 << 20;
@@ -35,8 +37,6 @@ pub(super) struct Entries<'a> {
     /// The id of every token that merging may give; `None` for a text that exists, but that merging
     /// must not give.
     known: HashMap<&'a str, Option<u32>>,
-    /// How many ids there are.
-    count: u32,
     /// Pairs, the first to be merged first.
     merges: Vec<(&'a str, &'a str)>,
 }
@@ -50,8 +50,7 @@ impl<'a> Entries<'a> {
         if merges.len() > MAX_MERGES {
             return Err(format!("expected at most {MAX_MERGES} merges, found {}", merges.len()));
         }
-        let ids = u32::try_from(count).map_err(|e| e.to_string())?;
-        Ok(Self { known: HashMap::with_capacity(count), count: ids, merges })
+        Ok(Self { known: HashMap::with_capacity(count), merges })
     }
 
     /// A token that merging may give, or must not.
@@ -59,9 +58,6 @@ impl<'a> Entries<'a> {
         if text.len() > MAX_ENTRY {
             let found = text.len();
             return Err(format!("token {id} has {found} bytes; a token has at most {MAX_ENTRY}"));
-        }
-        if text == MISSING {
-            return Err(format!("token {id} is a null character, which is not byte-level"));
         }
         match self.known.insert(text, (!barred).then_some(id)) {
             None => Ok(()),
@@ -71,11 +67,10 @@ impl<'a> Entries<'a> {
 
     /// The merges without those that are there already, where the first counts, and without those
     /// that would make a special token out of plain text.
-    fn usable_merges(&self) -> Result<Vec<(String, String)>, String> {
-        let mut seen = HashSet::with_capacity(self.merges.len());
-        let mut usable = Vec::with_capacity(self.merges.len());
+    fn merges(&self, whole_words: bool) -> Result<Merges, String> {
+        let mut pairs = HashMap::with_capacity(self.merges.len());
         let mut whole = String::new();
-        for (rank, (left, right)) in self.merges.iter().enumerate() {
+        for (rank, (left, right)) in (0..).zip(&self.merges) {
             whole.clear();
             whole.push_str(left);
             whole.push_str(right);
@@ -88,21 +83,25 @@ impl<'a> Entries<'a> {
                 })
             };
             let ids = (find(left)?, find(right)?, find(&whole)?);
-            if let (Some(first), Some(second), Some(_)) = ids
-                && seen.insert((first, second))
-            {
-                usable.push(((*left).to_owned(), (*right).to_owned()));
+            if let (Some(left), Some(right), Some(id)) = ids {
+                pairs.entry((left, right)).or_insert(Merge { rank, id });
             }
         }
-        Ok(usable)
+        let tokens = || self.known.iter().filter_map(|(text, id)| Some((*text, (*id)?)));
+        let letter = |(text, id): (&str, u32)| {
+            let mut chars = text.chars();
+            chars.next().filter(|_| chars.next().is_none()).map(|letter| (letter, id))
+        };
+        let words = tokens().filter(|_| whole_words).map(|(text, id)| (text.into(), id));
+        Ok(Merges { letters: tokens().filter_map(letter).collect(), pairs, words: words.collect() })
     }
 }
 
 /// The part of a tokenizer that knows no special tokens.
 pub(super) struct Bpe {
-    inner: Tokenizer,
-    /// The id for what has no token.
-    missing: u32,
+    normalizer: Option<NormalizerWrapper>,
+    cut: PreTokenizerWrapper,
+    merges: Merges,
 }
 
 impl Bpe {
@@ -117,7 +116,7 @@ impl Bpe {
         }
         steps.push(PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)));
         let cut = PreTokenizerWrapper::Sequence(Sequence::new(steps));
-        Self::new(entries, rule.ignore_merges, cut, None)
+        Ok(Self { normalizer: None, cut, merges: entries.merges(rule.ignore_merges)? })
     }
 
     /// With the steps of a `tokenizer.json`, as JSON.
@@ -137,40 +136,7 @@ impl Bpe {
         });
         let (cut, normalizer) =
             steps.map_err(|_| "its normalizer or pre-tokenizer is malformed".to_owned())??;
-        Self::new(entries, ignore_merges, cut, normalizer)
-    }
-
-    fn new(
-        entries: &Entries<'_>,
-        ignore_merges: bool,
-        cut: PreTokenizerWrapper,
-        normalizer: Option<NormalizerWrapper>,
-    ) -> Result<Self, String> {
-        let merges = entries.usable_merges()?;
-        // The first id beyond all.
-        let missing = entries.count;
-        let vocabulary: Vocab = entries
-            .known
-            .iter()
-            .filter_map(|(text, id)| Some(((*text).to_owned(), (*id)?)))
-            .chain([(MISSING.to_owned(), missing)])
-            .collect();
-        let build = || {
-            let model = BPE::builder()
-                .vocab_and_merges(vocabulary, merges)
-                .ignore_merges(ignore_merges)
-                .unk_token(MISSING.to_owned())
-                .build()?;
-            let mut inner = Tokenizer::new(model);
-            inner.with_pre_tokenizer(Some(cut));
-            inner.with_normalizer(normalizer)?;
-            Ok::<_, tokenizers::Error>(inner)
-        };
-        match panics::catch(build) {
-            Ok(Ok(inner)) => Ok(Self { inner, missing }),
-            Ok(Err(e)) => Err(format!("its vocabulary does not load: {e}")),
-            Err(_) => Err("its vocabulary is malformed".to_owned()),
-        }
+        Ok(Self { normalizer, cut, merges: entries.merges(ignore_merges)? })
     }
 
     /// The tokens of a text, put at the end of `ids`. A byte that has no token of its own (of a
@@ -184,14 +150,25 @@ impl Bpe {
                 "expected at most {MAX_WHITE_SPACE} characters of white space in a row; remove some"
             ));
         }
-        match panics::catch(|| self.inner.encode_fast(text, false)) {
-            Ok(Ok(encoding)) => {
-                ids.extend(encoding.get_ids().iter().filter(|id| **id != self.missing));
+        match panics::catch(|| self.words(text)) {
+            Ok(Ok(words)) => {
+                let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
+                words.iter().for_each(|(word, ..)| self.merges.encode(word, ids));
                 Ok(())
             }
             Ok(Err(e)) => Err(format!("the tokenizer fails on it: {e}")),
             Err(_) => Err("the tokenizer gives up on it".to_owned()),
         }
+    }
+
+    fn words(&self, text: &str) -> tokenizers::Result<PreTokenizedString> {
+        let mut text = NormalizedString::from(text);
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.normalize(&mut text)?;
+        }
+        let mut words = PreTokenizedString::from(text);
+        self.cut.pre_tokenize(&mut words)?;
+        Ok(words)
     }
 }
 

@@ -11,6 +11,7 @@ mod decoder;
 mod encoder;
 mod gguf;
 mod json;
+mod merge;
 mod packed;
 mod prompt;
 mod rules;

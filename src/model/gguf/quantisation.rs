@@ -97,7 +97,7 @@ impl Quantisation {
     }
 
     /// Whether it is 8 bits around zero with a scale for every 32 values.
-    pub(super) fn has_codes(&self) -> bool {
+    pub(crate) fn has_codes(&self) -> bool {
         self.number == Q8_0
     }
 

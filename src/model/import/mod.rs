@@ -6,5 +6,8 @@ mod weights;
 
 pub(crate) use bert::{BertConfig, Form, build};
 pub use llama::weight_sums;
-pub(crate) use llama::{DecoderForm, DecoderShape, DecoderWeights, build as build_decoder};
+pub(crate) use llama::{
+    DecoderForm, DecoderShape, DecoderWeights, Smoothing, build as build_decoder,
+    watched as watched_decoder,
+};
 pub(crate) use weights::WeightFile;

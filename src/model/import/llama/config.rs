@@ -3,7 +3,7 @@
 mod json;
 mod metadata;
 
-use super::Rotary;
+use super::{Part, Rotary};
 use crate::error::{Error, Result};
 use crate::model::gguf::Gguf;
 
@@ -65,6 +65,14 @@ impl DecoderConfig {
         let config = json::read(json).map_err(refuse)?;
         config.check().map_err(|reason| refuse(format!("its config.json {reason}")))?;
         Ok(config)
+    }
+
+    /// Products of numbers that a token costs in the layers.
+    pub(crate) fn products(&self) -> usize {
+        let of_layers = |part: &Part| !matches!(part, Part::Embedding | Part::Head);
+        let parts = Part::all(self).filter(of_layers).map(|part| part.dims(self));
+        // Each dimension was checked to be small.
+        parts.map(|dims| dims.iter().product::<usize>()).sum()
     }
 
     /// Whether the numbers make sense together, and are such as a model can have.

@@ -12,7 +12,11 @@
 //! a scale for each block, and activations are rounded block by block when they are multiplied, so
 //! that no token depends on those beside it. A model's last layer works on the rows that are asked
 //! for alone, once attention has written its keys and values.
+//!
+//! In the watched form the graph has the one input `input_ids`, of a number of tokens that is settled,
+//! and gives out what the layers' products are fed with.
 
+use super::smooth::{Folded, Smoothing};
 use super::{DecoderConfig, DecoderWeights, Pairs, Part};
 use crate::error::{Error, Result};
 use crate::model::onnx::{DataType, GraphBuilder, MICROSOFT, Value};
@@ -22,8 +26,9 @@ use std::io::Write;
 /// many rows.
 const MAX_CONTEXT: usize = 32_768;
 
-/// Weights that share a scale, where they are rounded to 8 bits here. Larger blocks are faster and
-/// lose more (docs/benchmarks.md).
+/// Weights that share a scale, where they are rounded to 8 bits here. Smaller blocks are slower. Larger
+/// ones go by another kernel where a call's rows are odd in number, so that the last row would depend
+/// on the size of the call (docs/benchmarks.md).
 const BLOCK: usize = 64;
 /// Weights that share a scale in files that have 8 bits already, and in embeddings.
 const FILE_BLOCK: usize = 32;
@@ -72,37 +77,51 @@ impl DecoderShape {
 pub(crate) fn build(
     weights: &DecoderWeights,
     form: DecoderForm,
+    smoothing: Option<&Smoothing>,
     weights_name: &str,
     sink: &mut dyn Write,
 ) -> Result<Vec<u8>> {
-    let config = weights.config();
-    if !config.head_dim.is_multiple_of(16) {
-        return Err(Error::Model {
-            name: weights.name().to_owned(),
-            reason: format!(
-                "its heads have {} dimensions; multiples of 16 are supported",
-                config.head_dim
-            ),
-        });
-    }
-    let graph = GraphBuilder::new("decoder", weights_name, sink);
-    let mut import = Import { config, weights, form, graph };
+    let mut import = Import::new(weights, form, smoothing, weights_name, sink)?;
     import.constants()?;
-    let mut x = import.embedding()?;
-    let mut y = import.norm(&x, Part::AttentionNorm(0))?;
-    for layer in 0..config.layers {
-        (y, x) = import.layer(layer, &y, &x)?;
-    }
+    let y = import.layers()?;
     import.head(&y)?;
     import.outlets();
     Ok(import.graph.finish())
 }
 
+/// Builds the graph in 8 bits and in the watched form, for inputs of `tokens` tokens. The names of its
+/// outputs are returned, [`WATCHED`](super::smooth::WATCHED) of each layer.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn watched(
+    weights: &DecoderWeights,
+    tokens: usize,
+    weights_name: &str,
+    sink: &mut dyn Write,
+) -> Result<(Vec<u8>, Vec<String>)> {
+    let mut import = Import::new(weights, DecoderForm::Int8, None, weights_name, sink)?;
+    import.watched = Some(Vec::new());
+    import.constants()?;
+    let count = i32::try_from(tokens).unwrap_or(i32::MAX);
+    import.graph.tensor("seqlens_k", DataType::Int32, &[1], &(count - 1).to_le_bytes())?;
+    import.graph.tensor("total", DataType::Int32, &[], &count.to_le_bytes())?;
+    import.layers()?;
+    import.graph.input("input_ids", DataType::Int64, &["1", &tokens.to_string()]);
+    let names = import.watched.take().unwrap_or_default();
+    for name in &names {
+        import.graph.output(name, DataType::Float, &["1", "tokens", "width"]);
+    }
+    Ok((import.graph.finish(), names))
+}
+
 struct Import<'a> {
     config: &'a DecoderConfig,
-    weights: &'a DecoderWeights,
+    weights: Folded<'a>,
     form: DecoderForm,
     graph: GraphBuilder<'a>,
+    /// What the products of the layers are fed with, in the watched form.
+    watched: Option<Vec<String>>,
 }
 
 /// A matrix in 8 bits, row by row: codes around 128, and one scale for each block of a row. The last
@@ -121,7 +140,42 @@ impl Quantized {
     }
 }
 
-impl Import<'_> {
+impl<'a> Import<'a> {
+    fn new(
+        weights: &'a DecoderWeights,
+        form: DecoderForm,
+        smoothing: Option<&'a Smoothing>,
+        weights_name: &str,
+        sink: &'a mut dyn Write,
+    ) -> Result<Self> {
+        let config = weights.config();
+        if !config.head_dim.is_multiple_of(16) {
+            return Err(Error::Model {
+                name: weights.name().to_owned(),
+                reason: format!(
+                    "its heads have {} dimensions; multiples of 16 are supported",
+                    config.head_dim
+                ),
+            });
+        }
+        let graph = GraphBuilder::new("decoder", weights_name, sink);
+        let weights = Folded { weights, smoothing };
+        Ok(Self { config, weights, form, graph, watched: None })
+    }
+
+    /// All layers, from the embedding to the last norm.
+    fn layers(&mut self) -> Result<String> {
+        let mut x = self.embedding()?;
+        let mut y = self.norm(&x, Part::AttentionNorm(0))?;
+        for layer in 0..self.config.layers {
+            (y, x) = self.layer(layer, &y, &x)?;
+        }
+        Ok(y)
+    }
+
+    fn watch(&mut self, value: &str) {
+        self.watched.iter_mut().for_each(|names| names.push(value.to_owned()));
+    }
     /// Tables of rotations by position, and small numbers.
     fn constants(&mut self) -> Result<()> {
         let context = DecoderShape::of(self.config).context;
@@ -185,21 +239,24 @@ impl Import<'_> {
     /// From a layer's normalised input and the sum that runs beside the layers to the next one's.
     fn layer(&mut self, layer: usize, y: &str, x: &str) -> Result<(String, String)> {
         let last = layer + 1 == self.config.layers;
+        self.watch(y);
         let mut attended = self.attention(layer, y)?;
         let mut x = x.to_owned();
-        if last {
+        if last && self.watched.is_none() {
             attended = self.wanted_rows(&attended);
             x = self.wanted_rows(&x);
         }
         let o = self.linear(&attended, &[Part::Output(layer)], None)?;
         let (y, x) = self.sum_and_norm(&o, &x, Part::FeedForwardNorm(layer), layer, "middle")?;
         // Two products instead of one with a Split behind it: that would copy both halves.
+        self.watch(&y);
         let gate = self.linear(&y, &[Part::Gate(layer)], None)?;
         let up = self.linear(&y, &[Part::Up(layer)], None)?;
         // x sigmoid(x), which is SiLU.
         let alpha = [("alpha", Value::Float(1.0))];
         let gate = self.graph.domain_node(MICROSOFT, "QuickGelu", &[&gate], &alpha);
         let gated = self.graph.node("Mul", &[&gate, &up], &[]);
+        self.watch(&gated);
         let down = self.linear(&gated, &[Part::Down(layer)], None)?;
         let next = if last { Part::FinalNorm } else { Part::AttentionNorm(layer + 1) };
         self.sum_and_norm(&down, &x, next, layer, "end")
@@ -223,7 +280,11 @@ impl Import<'_> {
             [packed, String::new(), String::new()]
         };
         let cache = |when: &str, what: &str| format!("{when}.{layer}.{what}");
-        let (past_key, past_value) = (cache("past", "key"), cache("past", "value"));
+        let (past_key, past_value) = match self.watched {
+            // There are none.
+            Some(_) => (String::new(), String::new()),
+            None => (cache("past", "key"), cache("past", "value")),
+        };
         let attended = format!("attended.{layer}");
         let outputs = [&attended, &cache("present", "key"), &cache("present", "value")];
         let (heads, kv_heads, _) = self.attention_sizes();

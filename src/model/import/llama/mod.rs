@@ -6,12 +6,14 @@ mod names;
 mod rope;
 #[cfg(test)]
 pub(crate) mod samples;
+mod smooth;
 mod weights;
 
 pub(crate) use config::DecoderConfig;
-pub(crate) use graph::{DecoderForm, DecoderShape, build};
+pub(crate) use graph::{DecoderForm, DecoderShape, build, watched};
 pub(crate) use names::Part;
 pub(crate) use rope::{Pairs, Rotary, Scaling};
+pub(crate) use smooth::Smoothing;
 pub(crate) use weights::DecoderWeights;
 
 use crate::error::Result;

@@ -206,6 +206,12 @@ impl DecoderWeights {
         Ok(Some(Blocks8 { rows, columns, codes, scales }))
     }
 
+    /// Whether [`Self::blocks`] has this matrix.
+    pub(crate) fn has_blocks(&self, part: Part) -> bool {
+        let Source::Gguf(gguf) = &self.source else { return false };
+        gguf.tensor(&self.name_of(self.shared(part))).is_some_and(|found| found.kind.has_codes())
+    }
+
     /// Shape and values of a part.
     fn values(&self, part: Part) -> Result<(Vec<usize>, Vec<f32>)> {
         let part = self.shared(part);
