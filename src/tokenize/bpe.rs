@@ -1,6 +1,6 @@
 //! Byte-pair encoding without special tokens: the tokenizers crate cuts a text into words, and their
-//! letters are merged here. The crate can do that, too, but takes five times as long to get ready for
-//! it.
+//! letters are merged here. The crate can do that, too, but copies every token and merge several times
+//! to get ready for it, and the first answer waits for that.
 
 use super::merge::{Merge, Merges};
 use super::rules::Rule;

@@ -130,9 +130,18 @@ fn supported_citations(answer: &Answer, question: &str, planted: &str) -> usize 
     count
 }
 
-/// Longer words by their beginnings, and numbers.
+const NUMBERS: [&str; 12] = [
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve",
+];
+
+/// Longer words by their beginnings, and numbers in digits.
 fn words(text: &str) -> HashSet<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric());
-    let counted = words.filter(|w| w.len() > 3 || w.bytes().any(|b| b.is_ascii_digit()));
-    counted.map(|word| word.to_lowercase().chars().take(4).collect()).collect()
+    let words = text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
+    let read = |word: String| match NUMBERS.iter().position(|number| *number == word) {
+        Some(at) => (at + 1).to_string(),
+        None => word,
+    };
+    let counted = |w: &String| w.len() > 3 || w.bytes().any(|b| b.is_ascii_digit());
+    words.map(read).filter(counted).map(|word| word.chars().take(4).collect()).collect()
 }
