@@ -65,7 +65,7 @@ enum Command {
     Remove(documents::RemoveArguments),
     /// Print figures of the database
     Stats,
-    /// Measure retrieval on a BEIR folder: nDCG, recall, MRR
+    /// Measure retrieval on a BEIR folder or on pairs: nDCG, recall, MRR; compare two models
     Eval(eval::Arguments),
     /// Check the database for damage
     Verify(verify::Arguments),
