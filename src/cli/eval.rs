@@ -20,6 +20,9 @@ pub(super) struct Arguments {
     /// Measure this encoder as well, on the same queries, and say whether --model is better
     #[arg(long, value_name = "NAME|DIR")]
     against: Option<String>,
+    /// Also with the first N hybrid hits re-ranked by late interaction
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50")]
+    rerank: Option<usize>,
     #[command(flatten)]
     new: ingest::NewCollection,
 }
@@ -33,9 +36,11 @@ struct Measured {
 
 pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<Status> {
     let benchmark = Benchmark::open(&arguments.path)?;
-    let first = measure(global, &benchmark, &arguments.new, *out)?;
+    let measure =
+        |new: &ingest::NewCollection| measure(global, &benchmark, new, arguments.rerank, *out);
+    let first = measure(&arguments.new)?;
     let second = match &arguments.against {
-        Some(model) => Some(measure(global, &benchmark, &arguments.new.with_model(model), *out)?),
+        Some(model) => Some(measure(&arguments.new.with_model(model))?),
         None => None,
     };
     if out.json {
@@ -73,6 +78,7 @@ fn measure(
     global: &Global,
     benchmark: &Benchmark,
     new: &ingest::NewCollection,
+    rerank: Option<usize>,
     out: Out,
 ) -> Result<Measured> {
     let temporary = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
@@ -89,7 +95,7 @@ fn measure(
         return Err(Error::Stopped);
     }
     let done = Cell::new(0);
-    let runs = evaluate(&collection, benchmark, &|| {
+    let runs = evaluate(&collection, benchmark, rerank, &|| {
         done.set(done.get() + 1);
         progress.say(format!("{} queries are answered", done.get()));
     })?;

@@ -258,8 +258,7 @@ impl Inner {
     }
 
     /// The text that a chunk was embedded and is keyword-indexed with.
-    #[cfg(feature = "keyword")]
-    fn embedded_text(&self, record: &CollectionRecord, chunk: u32) -> Result<String> {
+    pub(super) fn embedded_text(&self, record: &CollectionRecord, chunk: u32) -> Result<String> {
         let missing = |what: &str| {
             Error::corrupted(format!("chunk {chunk}"), format!("its {what} is missing"))
         };

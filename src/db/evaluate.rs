@@ -32,7 +32,9 @@ const DEPTH: usize = 100;
 /// Queries with judged documents.
 #[derive(Debug, Clone)]
 pub struct Benchmark {
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "only read with parsers"))]
     origin: PathBuf,
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "only read with parsers"))]
     corpus: Corpus,
     queries: Vec<(String, String)>,
     /// Query id to document id to grade; only grades above 0.
@@ -73,6 +75,8 @@ pub enum Ranker {
     Keyword,
     /// Both.
     Hybrid,
+    /// Both, the first hits re-ranked.
+    Reranked,
 }
 
 impl fmt::Display for Ranker {
@@ -81,6 +85,7 @@ impl fmt::Display for Ranker {
             Self::Dense => "dense",
             Self::Keyword => "keyword",
             Self::Hybrid => "hybrid",
+            Self::Reranked => "reranked",
         })
     }
 }
@@ -237,20 +242,25 @@ fn text_document(id: usize, text: &str) -> Document {
 }
 
 /// Runs every judged query in the three modes over `collection`, hits merged per document by best
-/// chunk: one [`Run`] a mode.
+/// chunk: one [`Run`] a mode, and one of hybrid search whose first hits are re-ranked, where `rerank`
+/// says how many ([`crate::Query::rerank`]).
 ///
 /// # Errors
 /// Those of [`crate::Query::run`].
 pub fn evaluate(
     collection: &Collection,
     benchmark: &Benchmark,
+    rerank: Option<usize>,
     on_query: &dyn Fn(),
 ) -> Result<Vec<Run>> {
     let mut runs = [Ranker::Dense, Ranker::Keyword, Ranker::Hybrid].map(Run::new).to_vec();
+    if rerank.is_some() {
+        runs.push(Run::new(Ranker::Reranked));
+    }
     for (text, grades) in benchmark.judged() {
         for run in &mut runs {
             let started = Instant::now();
-            let ranking = rank_documents(collection, text, run.ranker)?;
+            let ranking = rank_documents(collection, text, run.ranker, rerank)?;
             run.time += started.elapsed();
             run.queries.push(Quality::of(&ranking, grades));
         }
@@ -260,13 +270,22 @@ pub fn evaluate(
 }
 
 /// The first [`DEPTH`] documents; several chunks of one document count once, by the best.
-fn rank_documents(collection: &Collection, text: &str, ranker: Ranker) -> Result<Vec<String>> {
+fn rank_documents(
+    collection: &Collection,
+    text: &str,
+    ranker: Ranker,
+    rerank: Option<usize>,
+) -> Result<Vec<String>> {
     let mode = match ranker {
         Ranker::Dense => Mode::Dense,
         Ranker::Keyword => Mode::Keyword,
-        Ranker::Hybrid => Mode::Hybrid,
+        Ranker::Hybrid | Ranker::Reranked => Mode::Hybrid,
     };
-    let hits = collection.query(text).mode(mode).top_k(DEPTH).by_document(true).run()?;
+    let mut query = collection.query(text).mode(mode).top_k(DEPTH).by_document(true);
+    if let (Ranker::Reranked, Some(first)) = (ranker, rerank) {
+        query = query.rerank(first);
+    }
+    let hits = query.run()?;
     Ok(hits.into_iter().map(|hit| hit.document).collect())
 }
 

@@ -16,6 +16,7 @@ mod options;
 mod paging;
 mod query;
 mod read;
+mod rerank;
 mod similar;
 mod transfer;
 mod verify;

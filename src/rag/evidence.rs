@@ -6,9 +6,10 @@
 //! writes (docs/benchmarks.md).
 
 use super::passages::Passage;
-use super::similarity::{best_matches, dot, max_sim};
 use super::sources::{Asked, Source};
 use super::words::stems;
+use crate::encode::similarity::{best_matches, dot, max_sim};
+use crate::index::z_scores;
 use std::ops::Range;
 
 /// What the sentence before adds.
@@ -104,21 +105,10 @@ fn compare(asked: &Asked, source: &Source<'_>) -> Figures {
             .reduce(f32::min);
     Figures {
         dense: dot(&asked.embedding.embedding.vector, &source.embedding.embedding.vector),
-        max_sim: max_sim(&matches).unwrap_or(0.0),
+        max_sim: max_sim(&matches, &[]).unwrap_or(0.0),
         overlap: common as f32 / (wanted.len() as f32).max(1.0),
         weakest: weakest.unwrap_or(0.0),
     }
-}
-
-/// Brought to mean 0 and deviation 1; equal figures become 0.
-fn z_scores(mut column: Vec<f32>) -> Vec<f32> {
-    let count = (column.len() as f32).max(1.0);
-    let mean = column.iter().sum::<f32>() / count;
-    let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / count;
-    // What is left of equal figures after rounding is no deviation.
-    let scale = if variance > 1e-10 { variance.sqrt().recip() } else { 0.0 };
-    column.iter_mut().for_each(|x| *x = (*x - mean) * scale);
-    column
 }
 
 impl Evidence {
@@ -134,19 +124,5 @@ impl Evidence {
             score: ranked.score,
             figures: ranked.figures,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn z_scores_have_mean_0_and_deviation_1() {
-        // Mean 5, deviation 2.
-        let column = z_scores(vec![2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
-        assert_eq!(column, [-1.5, -0.5, -0.5, -0.5, 0.0, 0.0, 1.0, 2.0]);
-        assert_eq!(z_scores(vec![0.3; 7]), [0.0; 7]);
-        assert_eq!(z_scores(vec![]), Vec::<f32>::new());
     }
 }

@@ -16,7 +16,6 @@ pub mod measure;
 mod options;
 mod passages;
 mod prompt;
-mod similarity;
 mod sources;
 mod words;
 
