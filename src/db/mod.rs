@@ -16,6 +16,7 @@ mod options;
 mod paging;
 mod query;
 mod read;
+mod reembed;
 mod rerank;
 mod similar;
 mod transfer;
@@ -33,6 +34,7 @@ pub use ingest::{IngestEvent, IngestReport};
 pub use options::CollectionOptions;
 pub use query::{Explanation, Hit, Mode, Query};
 pub use read::{DocumentInfo, StoredChunk, StoredDocument};
+pub use reembed::{ReembedEvent, ReembedPlan, ReembedReport};
 #[cfg(feature = "arrow")]
 pub use transfer::ARROW_MAGIC;
 pub use transfer::Repaired;

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::{PoisonError, RwLockReadGuard};
 
 /// Candidates that each side brings to a hybrid query.
 const CANDIDATES: usize = 100;
@@ -304,6 +305,7 @@ impl<'a> Query<'a> {
 
     /// The same where the text's vector may be known already.
     pub(super) fn run_encoded(&self, encoded: Option<&[f32]>) -> Result<Vec<Hit>> {
+        let _running = self.running();
         let Some(prepared) = self.prepared(encoded)? else { return Ok(Vec::new()) };
         if let Some(first) = self.rerank {
             let hits = self.page(&prepared, 0, self.end().max(first))?;
@@ -311,6 +313,11 @@ impl<'a> Query<'a> {
             return Ok(hits.into_iter().skip(self.offset).take(self.top_k).collect());
         }
         self.page(&prepared, self.offset, self.top_k)
+    }
+
+    /// Keeps the vectors that the query goes by.
+    fn running(&self) -> RwLockReadGuard<'_, ()> {
+        self.collection.inner.running.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// So many hits from the one at `offset` on.
@@ -341,6 +348,7 @@ impl<'a> Query<'a> {
         if self.rerank.is_some() {
             return Ok(self.run()?.into_iter().map(|hit| (hit.chunk, hit.score)).collect());
         }
+        let _running = self.running();
         let Some(prepared) = self.prepared(None)? else { return Ok(Vec::new()) };
         let (allowed, mode, vector) = &prepared;
         if let (Mode::Dense, Some(vector), false) = (mode, vector, self.by_document || self.exact) {
@@ -391,6 +399,7 @@ impl<'a> Query<'a> {
     fn prepared<'v>(&'v self, encoded: Option<&'v [f32]>) -> Result<Option<Prepared<'v>>> {
         self.check()?;
         let inner = &self.collection.inner;
+        inner.refuse_if_replaced()?;
         let mode = self.effective_mode()?;
         let like = self.like.map(|id| inner.document_vector(id)).transpose()?;
         let mut allowed = self.filter.as_ref().map(|f| inner.allowed(f)).transpose()?;
