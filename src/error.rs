@@ -75,7 +75,7 @@ pub enum Error {
     /// The collection's vectors come from another model than the one in hand.
     #[error(
         "collection {collection:?} was embedded with {stored}, not with {given}; open it with \
-         {stored}, or ingest into a new collection"
+         {stored}, bring it over with `vdb reembed --model`, or ingest into a new collection"
     )]
     ModelMismatch {
         /// The collection.

@@ -39,6 +39,8 @@ fn main() {
         needs_models("a_damaged_model_file_is_noticed", a_damaged_model_file_is_noticed),
         needs_models("decoder_weights_equal_the_gguf_package", decoder_weights),
         needs_models_and_data("retrieval_quality_holds", retrieval_quality_holds),
+        needs_models_and_data("reranking_pays", reranking_pays),
+        needs_models("two_models_are_compared_on_pairs", two_models_are_compared_on_pairs),
     ];
     libtest_mimic::run(&arguments, tests).exit();
 }
@@ -337,6 +339,60 @@ fn retrieval_quality_holds() {
             assert!(ndcg >= bar, "{name} {mode}: {ndcg} is below {bar}");
         }
     }
+}
+
+/// The bars of late interaction on the first 50 hits of a hybrid search: nDCG@10 at least 0.005 higher
+/// on the mean of three collections, and none lower by more than 0.002. The short form asks the
+/// smallest one alone.
+fn reranking_pays() {
+    let long = std::env::var_os("VDB_LONG").is_some_and(|v| v == "1");
+    let names: &[&str] = if long { &["med", "cranfield", "cisi"] } else { &["med"] };
+    let folder = tempfile::tempdir().unwrap();
+    let mut gains = Vec::new();
+    for name in names {
+        let path = support::shared_data().unwrap().join("retrieval").join(name);
+        let path = path.to_str().unwrap();
+        let (status, out, err) = vdb(folder.path(), &["eval", path, "--rerank", "--json"]);
+        assert_eq!(status, 0, "{err}");
+        let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let ndcg = |ranker: &str| found[ranker]["ndcg@10"].as_f64().unwrap();
+        let gain = ndcg("reranked") - ndcg("hybrid");
+        println!("{name}: {gain:+.4}, {:.0} ms a query", found["reranked"]["ms"].as_f64().unwrap());
+        assert!(gain >= -0.002, "{name}: {gain}");
+        gains.push(gain);
+    }
+    let mean = gains.iter().sum::<f64>() / gains.len() as f64;
+    assert!(!long || mean >= 0.005, "{mean}");
+}
+
+/// The default encoder against small random weights: who is better is no question.
+fn two_models_are_compared_on_pairs() {
+    let (random, ..) = small_model("bert");
+    let folder = tempfile::tempdir().unwrap();
+    let pairs: String = texts()
+        .iter()
+        .filter(|text| text.split_whitespace().count() > 12)
+        .map(|text| {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let query = words[..words.len() / 2].join(" ");
+            format!("{}\n", serde_json::json!({"query": query, "positive": text}))
+        })
+        .collect();
+    fs::write(folder.path().join("pairs.jsonl"), pairs).unwrap();
+    let random = random.path().to_str().unwrap();
+    let arguments = ["eval", "pairs.jsonl", "--precision", "fp32", "--against", random];
+    let (status, out, err) = vdb(folder.path(), &arguments);
+    assert_eq!(status, 0, "{err}");
+    let told = |ranker: &str| out.lines().filter(|l| l.starts_with(ranker)).next_back().unwrap();
+    assert!(told("dense").ends_with(": better"), "{out}");
+    assert!(told("keyword").ends_with("+0.0000): no difference"), "{out}");
+    let (_, out, _) = vdb(folder.path(), &[&arguments[..], &["--json"]].concat());
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["difference"]["dense"]["verdict"], "better");
+    assert_eq!(found["queries"], found["against"]["queries"]);
+    fs::write(folder.path().join("pairs.jsonl"), "{\"query\": \"a\"}\n").unwrap();
+    let (status, _, err) = vdb(folder.path(), &arguments);
+    assert!(status == 1 && err.contains("pairs.jsonl:1"), "{err}");
 }
 
 /// BERT and XLM-RoBERTa with small random weights, each with its own kind of tokenizer, against the

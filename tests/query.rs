@@ -15,6 +15,7 @@ mod support;
 use std::path::Path;
 use support::words;
 use vdb::db::Collection;
+use vdb::encode::Reranker;
 use vdb::{CollectionOptions, Database, Document, Error, Filter, Hit, Mode, Query};
 
 /// Numbers of a small generator of its own, below `n`.
@@ -425,4 +426,102 @@ fn a_filter_that_is_used_again_sees_every_change() {
             assert_eq!(found, right, "round {round}, below {bound}");
         }
     }
+}
+
+/// Scores passages by the number that they end with.
+#[derive(Debug)]
+struct ByNumber;
+
+impl Reranker for ByNumber {
+    fn score(&self, _: &str, passages: &[&str]) -> vdb::Result<Vec<f32>> {
+        Ok(passages.iter().map(|p| p.rsplit(' ').next().unwrap().parse().unwrap()).collect())
+    }
+}
+
+/// A mean of 0 and a deviation of 1, as a population.
+fn z(scores: &[f32]) -> Vec<f32> {
+    let n = scores.len() as f32;
+    let mean = scores.iter().sum::<f32>() / n;
+    let deviation = (scores.iter().map(|s| (s - mean).powi(2)).sum::<f32>() / n).sqrt();
+    scores.iter().map(|s| (s - mean) / deviation).collect()
+}
+
+#[test]
+fn the_first_hits_are_put_in_a_better_order_and_the_rest_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("db")).unwrap();
+    let collection = database.collection("texts", &words()).unwrap();
+    let text = |i: usize| format!("{}{} {}", "apple ".repeat(9 - i), "pear ".repeat(i), i * i % 5);
+    collection.add((0..8).map(|i| Document::new(format!("d{i}"), text(i)))).unwrap();
+    let query = collection.query("apple").mode(Mode::Keyword).top_k(8);
+    let before = query.run().unwrap();
+    assert_eq!(before.len(), 8);
+    let scores: Vec<f32> = before.iter().take(5).map(|hit| hit.score).collect();
+    let said = |hit: &Hit| hit.text.rsplit(' ').next().unwrap().parse::<f32>().unwrap();
+    let again: Vec<f32> = before.iter().take(5).map(said).collect();
+    let mut right: Vec<(f32, &str)> = z(&scores)
+        .iter()
+        .zip(z(&again))
+        .zip(&before)
+        .map(|((a, b), hit)| (0.65 * a + 0.35 * b, hit.document.as_str()))
+        .collect();
+    right.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let query = query.rerank_by(5, &ByNumber);
+    let after = query.run().unwrap();
+    for (hit, (score, id)) in after.iter().zip(&right) {
+        assert_eq!(hit.document, *id);
+        assert!((hit.score - score).abs() < 1e-5, "{hit:?} {score}");
+        assert_eq!(hit.explanation.reranker_score, Some(said(hit)));
+    }
+    assert_ne!(ids(&after)[..5], ids(&before)[..5]);
+    assert_eq!(after[5..], before[5..]);
+    // Pages are parts of it, also one that begins inside.
+    for (offset, top_k) in [(0, 2), (2, 2), (4, 3), (7, 5)] {
+        let page = query.clone().offset(offset).top_k(top_k).run().unwrap();
+        assert_eq!(page, after[offset..(offset + top_k).min(8)]);
+    }
+    let numbers: Vec<u32> = query.run_numbers().unwrap().iter().map(|(id, _)| *id).collect();
+    assert_eq!(numbers, after.iter().map(|hit| hit.chunk).collect::<Vec<_>>());
+    for first in [0, 1001] {
+        let error = collection.query("apple").rerank(first).run().unwrap_err();
+        assert!(matches!(error, Error::Parameter { name: "rerank", .. }), "{error}");
+    }
+    let vector = [1.0; 64];
+    let error = collection.query_vector(&vector).rerank(5).run().unwrap_err();
+    assert!(error.to_string().contains("it needs a text"), "{error}");
+    let plain = database.existing_collection("texts", &CollectionOptions::default()).unwrap();
+    let error = plain.query("apple").mode(Mode::Keyword).rerank(5).run().unwrap_err();
+    assert!(matches!(error, Error::NoEncoder { .. }), "{error}");
+    assert!(collection.query("plum").mode(Mode::Keyword).rerank(5).run().unwrap().is_empty());
+}
+
+/// The words' vectors are at right angles or alike, so that a passage has of a query the part that its
+/// words weigh: by Lucene's idf, ln(1 + (4 - 3 + 0.5) / (3 + 0.5)) for "apple", which three of four
+/// texts have, and ln(1 + (4 - 1 + 0.5) / (1 + 0.5)) for "quince". "the", which the index leaves out,
+/// counts 2.
+#[test]
+fn late_interaction_weighs_words_by_how_rare_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path().join("db")).unwrap();
+    let collection = database.collection("texts", &words()).unwrap();
+    let texts = ["apple pear", "apple plum", "the apple cherry", "quince cherry"];
+    collection
+        .add((0..).zip(texts).map(|(i, t): (u32, _)| Document::new(format!("d{i}"), t)))
+        .unwrap();
+    let (common, rare) = ((1.0f32 + 1.5 / 3.5).ln(), (1.0f32 + 3.5 / 1.5).ln());
+    let hits = collection.query("the apple quince").top_k(4).rerank(4).run().unwrap();
+    assert_eq!(hits.len(), 4);
+    for hit in &hits {
+        let has = match hit.document.as_str() {
+            "d2" => 2.0 + common,
+            "d3" => rare,
+            _ => common,
+        };
+        let part = has / (2.0 + common + rare);
+        let found = hit.explanation.reranker_score.unwrap();
+        assert!((found - part).abs() < 1e-5, "{hit:?} {part}");
+    }
+    // In batches they are the same.
+    let query = collection.query("the apple quince").top_k(4).rerank(4);
+    assert_eq!(Query::run_all(&[query])[0].as_ref().unwrap(), &hits);
 }

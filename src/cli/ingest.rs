@@ -49,7 +49,7 @@ pub(super) struct Arguments {
 }
 
 /// Settings that count when the collection is made.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "A new collection")]
 pub(super) struct NewCollection {
     /// Encoder: a name from `vdb models list`, or a folder [default: all-MiniLM-L6-v2]
@@ -67,6 +67,13 @@ pub(super) struct NewCollection {
     /// Bytes of the index against its speed: speed, balanced (a third) or small (a fifth)
     #[arg(long, default_value = "speed", value_name = "CHOICE")]
     memory: Memory,
+}
+
+impl NewCollection {
+    /// The same with another encoder.
+    pub(super) fn with_model(&self, model: &str) -> Self {
+        Self { model: Some(model.to_owned()), ..self.clone() }
+    }
 }
 
 pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<Status> {

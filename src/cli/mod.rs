@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod query;
 mod quickstart;
+mod reembed;
 mod repair;
 mod setup;
 mod stats;
@@ -65,7 +66,7 @@ enum Command {
     Remove(documents::RemoveArguments),
     /// Print figures of the database
     Stats,
-    /// Measure retrieval on a BEIR folder: nDCG, recall, MRR
+    /// Measure retrieval on a BEIR folder or on pairs: nDCG, recall, MRR; compare two models
     Eval(eval::Arguments),
     /// Check the database for damage
     Verify(verify::Arguments),
@@ -81,6 +82,8 @@ enum Command {
     Restore(backup::RestoreArguments),
     /// Give back the room of what was removed, and leave no trace of it
     Compact,
+    /// Give a collection's chunks the vectors of another encoder; the old ones answer until it is done
+    Reembed(reembed::Arguments),
     /// Let a decoder write on from a prompt
     Generate(generate::Arguments),
     /// List, fetch and describe models
@@ -173,6 +176,7 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Backup(arguments) => backup::backup(global, &arguments, out),
         Command::Restore(arguments) => backup::restore(global, &arguments, out),
         Command::Compact => compact::run(global, out),
+        Command::Reembed(arguments) => reembed::run(global, &arguments, out),
         Command::Generate(arguments) => generate::run(global, &arguments, out),
         Command::Models(command) => models::run(global, &command, out),
         Command::Doctor => doctor::run(global, out),

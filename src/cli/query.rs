@@ -56,6 +56,9 @@ pub(super) struct Arguments {
     /// Compare with every vector instead of walking the graph
     #[arg(long)]
     exact: bool,
+    /// Put the first N hits in a better order, token by token (late interaction): encodes N passages
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50", conflicts_with = "like")]
+    rerank: Option<usize>,
     /// At most one passage a document
     #[arg(long)]
     by_document: bool,
@@ -114,6 +117,9 @@ impl Arguments {
         if let Some(ef) = self.ef {
             query = query.ef_search(ef);
         }
+        if let Some(first) = self.rerank {
+            query = query.rerank(first);
+        }
         if let Some(min_score) = self.min_score {
             query = query.min_score(min_score);
         }
@@ -146,6 +152,7 @@ fn as_json(rank: usize, hit: &Hit, explain: bool) -> serde_json::Value {
             "distance": hit.explanation.distance,
             "keyword_rank": hit.explanation.keyword_rank,
             "keyword_score": hit.explanation.keyword_score,
+            "reranker_score": hit.explanation.reranker_score,
             "score": hit.score,
         });
     }
@@ -194,11 +201,14 @@ fn print(
         let or_none = |rank: Option<usize>| rank.map_or("none".to_owned(), |r| r.to_string());
         let side = |score: Option<f32>| score.map_or(String::new(), |s| format!(" ({s:.3})"));
         out.line(&format!(
-            "   dense rank {}{}, keyword rank {}{}, score {:.3}",
+            "   dense rank {}{}, keyword rank {}{}{}, score {:.3}",
             or_none(hit.explanation.dense_rank),
             side(hit.explanation.distance.map(|d| collection.stats().metric.score(d))),
             or_none(hit.explanation.keyword_rank),
             side(hit.explanation.keyword_score),
+            hit.explanation
+                .reranker_score
+                .map_or(String::new(), |score| format!(", re-ranker {score:.3}")),
             hit.score
         ))?;
     }

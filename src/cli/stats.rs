@@ -41,6 +41,12 @@ pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
             c.name, c.documents, c.chunks, c.dimensions, c.metric, c.memory
         ))?;
         out.line(&format!("  vector index: {index}"))?;
+        if let Some(successor) = c.successor {
+            out.line(&format!(
+                "  re-embedding with {successor} is not done; `vdb reembed --model {}` goes on",
+                successor.model
+            ))?;
+        }
     }
     Ok(Status::Done)
 }
@@ -78,6 +84,7 @@ fn as_json(info: &CollectionInfo, index: Option<&IndexStats>) -> Value {
         "memory": info.memory.name(),
         "model": info.fingerprint.as_ref().map(|f| &f.model),
         "precision": info.fingerprint.as_ref().map(|f| &f.precision),
+        "successor": info.successor.as_ref().map(|f| &f.model),
         "vector_index": index,
     })
 }

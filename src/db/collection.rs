@@ -1,7 +1,7 @@
 //! A collection: its settings, and its indexes opened when first needed.
 
 use super::catalogue::Catalogue;
-use crate::encode::EncoderHandle;
+use crate::encode::{EncoderHandle, Fingerprint};
 use crate::error::{Error, Result};
 use crate::index::{Bitmap, GRAPH_AT, IndexParams, Stamp, VectorIndex};
 #[cfg(feature = "keyword")]
@@ -48,6 +48,8 @@ pub struct Stats {
     pub memory: Memory,
     /// Language of the keyword index.
     pub language: String,
+    /// The encoder that a re-embedding brings it to, in words, where one was begun and is not done.
+    pub successor: Option<String>,
     /// The generation that changed it last.
     pub generation: u64,
 }
@@ -63,8 +65,17 @@ pub(super) struct Inner {
     /// would use again, so nothing more is committed or saved before the next open.
     pub(super) failed: AtomicBool,
     vectors: OnceLock<Arc<VectorIndex>>,
+    /// Handed on when the collection is re-embedded, since its words stay.
     #[cfg(feature = "keyword")]
-    keywords: OnceLock<KeywordIndex>,
+    pub(super) keywords: OnceLock<Arc<KeywordIndex>>,
+    /// The encoder of the collection that has taken this one's place in the store; set, with the writer
+    /// held, when it was re-embedded. What is here then are vectors of the past: nothing is begun with
+    /// them any more.
+    pub(super) replaced: OnceLock<Fingerprint>,
+    /// Held by every query, so that old vectors stay until the last query that goes by them has ended.
+    pub(super) running: RwLock<()>,
+    /// Held by the one who re-embeds.
+    pub(super) reembedding: Mutex<()>,
     /// Metadata by document, made by the first filter.
     pub(super) catalogue: RwLock<Option<Catalogue>>,
     notices: Mutex<Vec<String>>,
@@ -80,6 +91,9 @@ impl Inner {
             vectors: OnceLock::new(),
             #[cfg(feature = "keyword")]
             keywords: OnceLock::new(),
+            replaced: OnceLock::new(),
+            running: RwLock::new(()),
+            reembedding: Mutex::new(()),
             catalogue: RwLock::new(None),
             notices: Mutex::default(),
         }
@@ -94,9 +108,30 @@ impl Inner {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses changes where the store does, and after a commit of this collection that failed.
+    pub(super) fn set_record(&self, record: CollectionRecord) {
+        *self.record.write().unwrap_or_else(PoisonError::into_inner) = record;
+    }
+
+    /// Refuses whatever needs the vectors of a collection that was re-embedded since it was opened.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`].
+    pub(super) fn refuse_if_replaced(&self) -> Result<()> {
+        let Some(now) = self.replaced.get() else { return Ok(()) };
+        let record = self.record();
+        let before = record.fingerprint.as_ref().map(ToString::to_string);
+        Err(Error::ModelMismatch {
+            collection: record.name,
+            stored: now.to_string(),
+            given: before.unwrap_or_default(),
+        })
+    }
+
+    /// Refuses changes where the store does, after a commit of this collection that failed, and after
+    /// it was re-embedded.
     pub(super) fn refuse_unless_writable(&self) -> Result<()> {
         self.store.refuse_unless_writable()?;
+        self.refuse_if_replaced()?;
         if self.failed.load(Ordering::SeqCst) { Err(self.store.failed_before()) } else { Ok(()) }
     }
 
@@ -117,17 +152,18 @@ impl Inner {
         if let Some(index) = self.vectors.get() {
             return Ok(index);
         }
+        self.refuse_if_replaced()?;
         let _turn = self.store.turn()?;
         let record = self.record();
         let (index, notice) = VectorIndex::open(
-            &self.folder("vectors", &record),
+            &self.folder("vectors", record.vectors),
             record.space(),
             index_params(&record),
-            self.stamp(&record),
+            self.stamp(record.vectors),
         )?;
         self.notice("vector", notice.as_deref().map(rebuilt));
         if index.generation() != Some(record.generation) {
-            let (missing, extra) = self.difference(keys::VECTOR, &index.ids(), &record)?;
+            let (missing, extra) = self.difference(keys::VECTOR, record.vectors, &index.ids())?;
             index.remove(&extra);
             self.refill(&index, &missing, &record)?;
         }
@@ -178,16 +214,17 @@ impl Inner {
         if let Some(index) = self.keywords.get() {
             return Ok(index);
         }
+        self.refuse_if_replaced()?;
         let _turn = self.store.turn()?;
         let record = self.record();
         let (index, notice) = KeywordIndex::open(
-            &self.folder("keywords", &record),
+            &self.folder("keywords", record.number),
             record.language.parse()?,
-            self.stamp(&record),
+            self.stamp(record.number),
         )?;
         self.notice("keyword", notice.as_deref().map(rebuilt));
         if index.generation() != Some(record.generation) {
-            let (missing, extra) = self.difference(keys::CHUNK, &index.ids()?, &record)?;
+            let (missing, extra) = self.difference(keys::CHUNK, record.number, &index.ids()?)?;
             let mut extra = Some(extra);
             let mut ids = missing.iter().peekable();
             while ids.peek().is_some() || extra.is_some() {
@@ -202,7 +239,7 @@ impl Inner {
                 index.apply(&entries, &extra.take().unwrap_or_default(), generation)?;
             }
         }
-        Ok(self.keywords.get_or_init(|| index))
+        Ok(self.keywords.get_or_init(|| Arc::new(index)))
     }
 
     /// The vector index, where it was opened already.
@@ -213,30 +250,27 @@ impl Inner {
     /// The keyword index, where it was opened already.
     #[cfg(feature = "keyword")]
     pub(super) fn opened_keywords(&self) -> Option<&KeywordIndex> {
-        self.keywords.get()
+        self.keywords.get().map(Arc::as_ref)
     }
 
     /// What `letter`'s records have and the index lacks, and the other way round. A chunk number is
     /// never used twice, so the numbers alone tell.
-    fn difference(
-        &self,
-        letter: u8,
-        indexed: &Bitmap,
-        record: &CollectionRecord,
-    ) -> Result<(Bitmap, Bitmap)> {
-        let stored = self.stored_numbers(letter, record)?;
+    fn difference(&self, letter: u8, number: u32, indexed: &Bitmap) -> Result<(Bitmap, Bitmap)> {
+        let stored = self.stored_numbers(letter, number)?;
         Ok((&stored - indexed, indexed - &stored))
     }
 
-    pub(super) fn stored_numbers(&self, letter: u8, record: &CollectionRecord) -> Result<Bitmap> {
-        self.store.scan_numbers(&keys::prefix(letter, record.number)).collect()
+    pub(super) fn stored_numbers(&self, letter: u8, number: u32) -> Result<Bitmap> {
+        self.store.scan_numbers(&keys::prefix(letter, number)).collect()
     }
 
     /// The stored vector of a chunk.
     pub(super) fn vector(&self, record: &CollectionRecord, chunk: u32) -> Result<Vec<f32>> {
-        self.stored_vector(record, chunk)?.ok_or_else(|| {
-            Error::corrupted(format!("vector of chunk {chunk}"), "it is missing".to_owned())
-        })
+        if let Some(vector) = self.stored_vector(record, chunk)? {
+            return Ok(vector);
+        }
+        self.refuse_if_replaced()?;
+        Err(Error::corrupted(format!("vector of chunk {chunk}"), "it is missing".to_owned()))
     }
 
     /// The same; none where the chunk was removed meanwhile.
@@ -245,7 +279,7 @@ impl Inner {
         record: &CollectionRecord,
         chunk: u32,
     ) -> Result<Option<Vec<f32>>> {
-        let key = keys::numbered(keys::VECTOR, record.number, chunk);
+        let key = keys::numbered(keys::VECTOR, record.vectors, chunk);
         let Some(bytes) = self.store.get(&key, Kind::Vector)? else { return Ok(None) };
         let (elements, rest) = bytes.as_chunks::<4>();
         if elements.len() != record.dimensions as usize || !rest.is_empty() {
@@ -258,8 +292,7 @@ impl Inner {
     }
 
     /// The text that a chunk was embedded and is keyword-indexed with.
-    #[cfg(feature = "keyword")]
-    fn embedded_text(&self, record: &CollectionRecord, chunk: u32) -> Result<String> {
+    pub(super) fn embedded_text(&self, record: &CollectionRecord, chunk: u32) -> Result<String> {
         let missing = |what: &str| {
             Error::corrupted(format!("chunk {chunk}"), format!("its {what} is missing"))
         };
@@ -287,12 +320,13 @@ impl Inner {
         })
     }
 
-    pub(super) fn folder(&self, index: &str, record: &CollectionRecord) -> PathBuf {
-        self.store.folder().join(INDEX).join(record.number.to_string()).join(index)
+    /// The folder of an index; `number` is that of the collection, or of its vectors.
+    pub(super) fn folder(&self, index: &str, number: u32) -> PathBuf {
+        self.store.folder().join(INDEX).join(number.to_string()).join(index)
     }
 
-    pub(super) fn stamp(&self, record: &CollectionRecord) -> Stamp {
-        Stamp { database: self.store.database(), collection: record.number }
+    pub(super) fn stamp(&self, number: u32) -> Stamp {
+        Stamp { database: self.store.database(), collection: number }
     }
 
     pub(super) fn notice(&self, index: &str, notice: Option<String>) {
@@ -351,6 +385,7 @@ impl Collection {
             metric: record.metric,
             memory: record.memory,
             language: record.language,
+            successor: record.successor.map(|successor| successor.fingerprint.to_string()),
             generation: record.generation,
         }
     }
@@ -382,7 +417,7 @@ impl Inner {
 
     fn save_by(&self, save: impl FnOnce(&VectorIndex, u64) -> Result<()>) -> Result<()> {
         let _writer = self.writer();
-        if self.failed.load(Ordering::SeqCst) {
+        if self.failed.load(Ordering::SeqCst) || self.replaced.get().is_some() {
             return Ok(());
         }
         if let Some(index) = self.vectors.get() {
@@ -409,7 +444,7 @@ impl Inner {
         vectors.compact(record.generation)?;
         #[cfg(feature = "keyword")]
         {
-            let chunks = self.stored_numbers(keys::CHUNK, &record)?;
+            let chunks = self.stored_numbers(keys::CHUNK, record.number)?;
             let texts = chunks.iter().map(|id| Ok((id, self.embedded_text(&record, id)?)));
             keywords.compact(texts, record.generation)?;
         }

@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// An open database folder. One process at a time has it open for writing; within the process it is
 /// shared by threads, and so are its collections. For others see [`Database::open_read_only`].
 pub struct Database {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     /// Kept as long as the database, so that a collection's indexes are opened once.
-    open: Mutex<HashMap<String, Arc<Inner>>>,
+    pub(super) open: Mutex<HashMap<String, Arc<Inner>>>,
 }
 
 /// What is known of a collection without opening its indexes.
@@ -38,6 +38,8 @@ pub struct CollectionInfo {
     pub metric: Metric,
     /// What the index keeps of each vector.
     pub memory: Memory,
+    /// The encoder that a re-embedding brings it to, where one was begun and is not done.
+    pub successor: Option<Fingerprint>,
 }
 
 impl From<&CollectionRecord> for CollectionInfo {
@@ -50,6 +52,7 @@ impl From<&CollectionRecord> for CollectionInfo {
             fingerprint: record.fingerprint.clone(),
             metric: record.metric,
             memory: record.memory,
+            successor: record.successor.as_ref().map(|s| s.fingerprint.clone()),
         }
     }
 }
@@ -131,6 +134,7 @@ impl Database {
     pub fn compact(&self) -> Result<()> {
         for info in self.collections()? {
             let collection = self.existing_collection(&info.name, &CollectionOptions::default())?;
+            collection.inner.sweep(&|| false)?;
             collection.inner.compact_indexes()?;
         }
         let turn = self.store.turn()?;
@@ -193,6 +197,8 @@ impl Database {
                 next_chunk: 0,
                 documents: 0,
                 chunks: 0,
+                successor: None,
+                retired: Vec::new(),
                 ..like.clone()
             })
         })?;
@@ -236,7 +242,8 @@ impl Database {
 
     /// Stores a new collection under the next free number.
     fn put_collection(&self, mut record: CollectionRecord) -> Result<CollectionRecord> {
-        record.number = self.records()?.iter().map(|r| r.number + 1).max().unwrap_or(0);
+        record.number = self.next_number()?;
+        record.vectors = record.number;
         record.generation = self.store.generation() + 1;
         Inner::check_index_settings(&record)?;
         let mut batch = Batch::default();
@@ -245,6 +252,19 @@ impl Database {
         let turn = self.store.turn()?;
         self.store.commit(batch, &turn)?;
         Ok(record)
+    }
+
+    /// A number that no collection has for itself or for its vectors. One at a time may ask.
+    pub(super) fn next_number(&self) -> Result<u32> {
+        let number = self.records()?.iter().map(|r| r.last_number() + 1).max().unwrap_or(0);
+        // Of vectors that were given up, which may have had it.
+        let folder = self.store.folder().join(store::INDEX).join(number.to_string());
+        match std::fs::remove_dir_all(&folder) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &folder)(e))
+            }
+            _ => Ok(number),
+        }
     }
 
     fn records(&self) -> Result<Vec<CollectionRecord>> {

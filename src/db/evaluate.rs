@@ -1,14 +1,30 @@
-//! How good retrieval is: a BEIR collection through the real pipeline.
+//! How good retrieval is: judged queries through the real pipeline.
 //!
 //! Measures as trec_eval and BEIR compute them: nDCG with linear gain and log2(rank + 1) discount,
 //! recall over all relevant documents, MRR by the first relevant document within the cut.
 
+mod bootstrap;
+#[cfg(feature = "files")]
+mod pairs;
+
+pub use bootstrap::{Comparison, Verdict};
+
 use super::collection::Collection;
+#[cfg(feature = "files")]
+use super::files::FileOptions;
+#[cfg(feature = "files")]
+use super::ingest::{IngestEvent, IngestReport};
 use super::query::Mode;
 use crate::error::{Error, Result};
+#[cfg(feature = "files")]
+use crate::text::Document;
 use std::collections::HashMap;
+use std::fmt;
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "files")]
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 /// Depth of every ranking.
 const DEPTH: usize = 100;
@@ -16,14 +32,26 @@ const DEPTH: usize = 100;
 /// Queries with judged documents.
 #[derive(Debug, Clone)]
 pub struct Benchmark {
-    /// The documents, a JSONL file.
-    pub corpus: PathBuf,
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "only read with parsers"))]
+    origin: PathBuf,
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "only read with parsers"))]
+    corpus: Corpus,
     queries: Vec<(String, String)>,
     /// Query id to document id to grade; only grades above 0.
     judgements: HashMap<String, HashMap<String, u32>>,
 }
 
-/// Mean figures over the queries, each 0 to 1.
+/// The documents of a benchmark.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "files"), expect(dead_code, reason = "only read with parsers"))]
+enum Corpus {
+    /// A JSONL file.
+    File(PathBuf),
+    /// Texts, each under its place as id.
+    Texts(Vec<String>),
+}
+
+/// Mean figures over the queries, or those of one query; each 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Quality {
@@ -37,49 +65,168 @@ pub struct Quality {
     pub mrr_10: f64,
 }
 
-/// The three modes side by side.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// What ranks the documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Report {
-    /// Queries that have at least one relevant document.
-    pub queries: usize,
+pub enum Ranker {
     /// Vectors.
-    pub dense: Quality,
+    Dense,
     /// Keywords.
-    pub keyword: Quality,
+    Keyword,
     /// Both.
-    pub hybrid: Quality,
+    Hybrid,
+    /// Both, the first hits re-ranked.
+    Reranked,
+}
+
+impl fmt::Display for Ranker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dense => "dense",
+            Self::Keyword => "keyword",
+            Self::Hybrid => "hybrid",
+            Self::Reranked => "reranked",
+        })
+    }
+}
+
+/// The queries as one ranker answers them, in their order.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Run {
+    /// What ranked.
+    pub ranker: Ranker,
+    /// One a query.
+    pub queries: Vec<Quality>,
+    /// How long all queries took.
+    pub time: Duration,
+}
+
+impl Run {
+    fn new(ranker: Ranker) -> Self {
+        Self { ranker, queries: Vec::new(), time: Duration::ZERO }
+    }
+
+    /// Means over the queries.
+    #[must_use]
+    pub fn mean(&self) -> Quality {
+        let n = self.queries.len().max(1) as f64;
+        let mean = |read: fn(&Quality) -> f64| self.queries.iter().map(read).sum::<f64>() / n;
+        Quality {
+            ndcg_10: mean(|q| q.ndcg_10),
+            recall_10: mean(|q| q.recall_10),
+            recall_100: mean(|q| q.recall_100),
+            mrr_10: mean(|q| q.mrr_10),
+        }
+    }
+
+    /// Milliseconds a query, encoding included; the mean.
+    #[must_use]
+    pub fn milliseconds(&self) -> f64 {
+        self.time.as_secs_f64() * 1000.0 / self.queries.len().max(1) as f64
+    }
+
+    /// Whether this run's nDCG@10 is better than that of `other`, query by query
+    /// ([`Comparison::paired`]).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where the runs are of different queries, by their number, or of none.
+    pub fn compare(&self, other: &Self) -> Result<Comparison> {
+        if self.queries.len() != other.queries.len() {
+            return Err(Error::parameter(
+                "runs",
+                format!(
+                    "{} and {} queries; only answers to the same queries are compared",
+                    self.queries.len(),
+                    other.queries.len()
+                ),
+            ));
+        }
+        let pairs = self.queries.iter().zip(&other.queries);
+        Comparison::paired(&pairs.map(|(a, b)| a.ndcg_10 - b.ndcg_10).collect::<Vec<_>>())
+    }
 }
 
 impl Benchmark {
-    /// Reads a folder in BEIR's layout: `corpus.jsonl`, `queries.jsonl`, and `qrels.tsv` or
-    /// `qrels/test.tsv`.
+    /// Reads judged queries: of a folder in BEIR's layout (`corpus.jsonl`, `queries.jsonl`, and
+    /// `qrels.tsv` or `qrels/test.tsv`), or of a file of pairs (feature `files`): JSONL, also
+    /// compressed with gzip (`.gz`), each line an object with `query` (or `anchor`) and `positive`.
+    /// Of pairs, each distinct positive is a document, and a query's own positive is relevant; a
+    /// query that stands there several times is one query, with each of its positives relevant.
     ///
     /// # Errors
     /// [`Error::NotFound`] naming what is missing, [`Error::Parse`] naming file and line.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
+        #[cfg(feature = "files")]
+        if path.is_file() {
+            return pairs::open(path);
+        }
         let file = |names: &[&str]| {
-            names.iter().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(
-                || Error::NotFound {
+            names.iter().map(|name| path.join(name)).find(|path| path.is_file()).ok_or_else(|| {
+                Error::NotFound {
                     what: "BEIR file",
-                    name: folder.join(names[0]).display().to_string(),
-                    hint: "a BEIR folder holds corpus.jsonl, queries.jsonl and qrels.tsv (or \
-                           qrels/test.tsv)"
+                    name: path.join(names[0]).display().to_string(),
+                    hint: "name a folder with corpus.jsonl, queries.jsonl and qrels.tsv (or \
+                           qrels/test.tsv), or a JSONL file of pairs"
                         .to_owned(),
-                },
-            )
+                }
+            })
         };
-        let corpus = file(&["corpus.jsonl"])?;
+        let corpus = Corpus::File(file(&["corpus.jsonl"])?);
         let queries = read_queries(&file(&["queries.jsonl"])?)?;
         let judgements = read_judgements(&file(&["qrels.tsv", "qrels/test.tsv"])?)?;
         if !queries.iter().any(|(id, _)| judgements.contains_key(id)) {
             return Err(Error::Parse {
-                origin: folder.display().to_string(),
+                origin: path.display().to_string(),
                 line: None,
                 reason: "no query has a relevant document in the judgements".to_owned(),
             });
         }
-        Ok(Self { corpus, queries, judgements })
+        Ok(Self { origin: path.to_path_buf(), corpus, queries, judgements })
+    }
+
+    /// Queries that have at least one relevant document.
+    #[must_use]
+    pub fn queries(&self) -> usize {
+        self.judged().count()
+    }
+
+    /// Adds the documents to `collection`, which should be empty, as [`Collection::ingest`] does.
+    ///
+    /// # Errors
+    /// Those of [`Collection::ingest`], and the first input that failed: a benchmark lacks nothing.
+    #[cfg(feature = "files")]
+    pub fn ingest(
+        &self,
+        collection: &Collection,
+        on_event: &(dyn Fn(IngestEvent<'_>) + Sync),
+        stop: &AtomicBool,
+    ) -> Result<IngestReport> {
+        let failed = std::sync::Mutex::new(None);
+        let watch = |event: IngestEvent<'_>| {
+            if let IngestEvent::Failed { error } = &event
+                && let Ok(mut first) = failed.lock()
+            {
+                first.get_or_insert_with(|| error.to_string());
+            }
+            on_event(event);
+        };
+        let report = match &self.corpus {
+            Corpus::File(path) => {
+                collection.ingest_paths(&[path], &FileOptions::default(), &watch, stop)?
+            }
+            Corpus::Texts(texts) => {
+                let documents = (0..).zip(texts).map(|(id, text)| Ok(text_document(id, text)));
+                collection.ingest(documents, &watch, stop)?
+            }
+        };
+        let failed = failed.lock().ok().and_then(|mut first| first.take());
+        match failed {
+            Some(reason) => {
+                Err(Error::Parse { origin: self.origin.display().to_string(), line: None, reason })
+            }
+            None => Ok(report),
+        }
     }
 
     fn judged(&self) -> impl Iterator<Item = (&str, &HashMap<String, u32>)> {
@@ -89,46 +236,56 @@ impl Benchmark {
     }
 }
 
+#[cfg(feature = "files")]
+fn text_document(id: usize, text: &str) -> Document {
+    Document::new(id.to_string(), text)
+}
+
 /// Runs every judged query in the three modes over `collection`, hits merged per document by best
-/// chunk.
+/// chunk: one [`Run`] a mode, and one of hybrid search whose first hits are re-ranked, where `rerank`
+/// says how many ([`crate::Query::rerank`]).
 ///
 /// # Errors
 /// Those of [`crate::Query::run`].
 pub fn evaluate(
     collection: &Collection,
     benchmark: &Benchmark,
+    rerank: Option<usize>,
     on_query: &dyn Fn(),
-) -> Result<Report> {
-    let mut report = Report::default();
+) -> Result<Vec<Run>> {
+    let mut runs = [Ranker::Dense, Ranker::Keyword, Ranker::Hybrid].map(Run::new).to_vec();
+    if rerank.is_some() {
+        runs.push(Run::new(Ranker::Reranked));
+    }
     for (text, grades) in benchmark.judged() {
-        for (mode, total) in [
-            (Mode::Dense, &mut report.dense),
-            (Mode::Keyword, &mut report.keyword),
-            (Mode::Hybrid, &mut report.hybrid),
-        ] {
-            let ranking = rank_documents(collection, text, mode)?;
-            let found = Quality::of(&ranking, grades);
-            total.ndcg_10 += found.ndcg_10;
-            total.recall_10 += found.recall_10;
-            total.recall_100 += found.recall_100;
-            total.mrr_10 += found.mrr_10;
+        for run in &mut runs {
+            let started = Instant::now();
+            let ranking = rank_documents(collection, text, run.ranker, rerank)?;
+            run.time += started.elapsed();
+            run.queries.push(Quality::of(&ranking, grades));
         }
-        report.queries += 1;
         on_query();
     }
-    let n = report.queries.max(1) as f64;
-    for total in [&mut report.dense, &mut report.keyword, &mut report.hybrid] {
-        total.ndcg_10 /= n;
-        total.recall_10 /= n;
-        total.recall_100 /= n;
-        total.mrr_10 /= n;
-    }
-    Ok(report)
+    Ok(runs)
 }
 
 /// The first [`DEPTH`] documents; several chunks of one document count once, by the best.
-fn rank_documents(collection: &Collection, text: &str, mode: Mode) -> Result<Vec<String>> {
-    let hits = collection.query(text).mode(mode).top_k(DEPTH).by_document(true).run()?;
+fn rank_documents(
+    collection: &Collection,
+    text: &str,
+    ranker: Ranker,
+    rerank: Option<usize>,
+) -> Result<Vec<String>> {
+    let mode = match ranker {
+        Ranker::Dense => Mode::Dense,
+        Ranker::Keyword => Mode::Keyword,
+        Ranker::Hybrid | Ranker::Reranked => Mode::Hybrid,
+    };
+    let mut query = collection.query(text).mode(mode).top_k(DEPTH).by_document(true);
+    if let (Ranker::Reranked, Some(first)) = (ranker, rerank) {
+        query = query.rerank(first);
+    }
+    let hits = query.run()?;
     Ok(hits.into_iter().map(|hit| hit.document).collect())
 }
 

@@ -71,9 +71,9 @@ impl Collection {
         }
         let record = inner.record();
         let (footprint, generation) = VectorIndex::footprint_of_files(
-            &inner.folder("vectors", &record),
+            &inner.folder("vectors", record.vectors),
             record.space(),
-            inner.stamp(&record),
+            inner.stamp(record.vectors),
         )?;
         Ok(IndexStats::new(&footprint, generation == record.generation))
     }

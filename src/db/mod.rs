@@ -16,6 +16,8 @@ mod options;
 mod paging;
 mod query;
 mod read;
+mod reembed;
+mod rerank;
 mod similar;
 mod transfer;
 mod verify;
@@ -24,7 +26,7 @@ mod write;
 
 pub use collection::{Collection, Stats};
 pub use database::{CollectionInfo, Database};
-pub use evaluate::{Benchmark, Quality, Report, evaluate};
+pub use evaluate::{Benchmark, Comparison, Quality, Ranker, Run, Verdict, evaluate};
 #[cfg(feature = "files")]
 pub use files::{FileOptions, document_id};
 pub use index_stats::IndexStats;
@@ -32,6 +34,7 @@ pub use ingest::{IngestEvent, IngestReport};
 pub use options::CollectionOptions;
 pub use query::{Explanation, Hit, Mode, Query};
 pub use read::{DocumentInfo, StoredChunk, StoredDocument};
+pub use reembed::{ReembedEvent, ReembedPlan, ReembedReport};
 #[cfg(feature = "arrow")]
 pub use transfer::ARROW_MAGIC;
 pub use transfer::Repaired;

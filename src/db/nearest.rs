@@ -78,6 +78,7 @@ impl Inner {
     pub(super) fn replace_damaged(&self) -> Result<bool> {
         let index = self.vectors()?;
         let _writer = self.writer();
+        self.refuse_if_replaced()?;
         let Some(lost) = index.drop_damaged() else { return Ok(false) };
         let record = self.record();
         let _turn = self.store.turn()?;

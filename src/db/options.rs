@@ -170,6 +170,9 @@ impl CollectionOptions {
             generation: 0,
             metric: self.metric.unwrap_or_default(),
             memory: self.memory,
+            vectors: 0,
+            successor: None,
+            retired: Vec::new(),
         })
     }
 }

@@ -37,6 +37,12 @@ struct Header {
 impl Header {
     fn new(collection: CollectionRecord) -> Self {
         let vdb_export = if collection.metric == Metric::Cosine { 1 } else { VERSION };
+        let collection = CollectionRecord {
+            vectors: collection.number,
+            successor: None,
+            retired: Vec::new(),
+            ..collection
+        };
         Self { vdb_export, collection }
     }
 
@@ -81,6 +87,7 @@ impl Collection {
     pub fn export(&self, out: &mut impl Write) -> Result<usize> {
         let inner = &self.inner;
         let _writer = inner.writer();
+        inner.refuse_if_replaced()?;
         let record = inner.record();
         let prefix = keys::prefix(keys::DOCUMENT, record.number);
         write_line(out, &Header::new(record))?;

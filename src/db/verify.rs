@@ -21,20 +21,20 @@ impl Collection {
     pub fn verify_files(&self) -> Result<Vec<String>> {
         let inner = &self.inner;
         let _writer = inner.writer();
+        inner.refuse_if_replaced()?;
         // Nobody writes an index file meanwhile.
         let _turn = inner.store.turn()?;
         let record = inner.record();
-        let stamp = inner.stamp(&record);
         let mut wrong = Vec::new();
         let mut tell = |index: &str, damage: Option<String>| {
             if let Some(damage) = damage {
                 wrong.push(format!("collection {:?}: the {index} index: {damage}", record.name));
             }
         };
-        let folder = inner.folder("vectors", &record);
+        let folder = inner.folder("vectors", record.vectors);
         let damage = match inner.opened_vectors() {
             Some(index) => index.own_damage(),
-            None => VectorIndex::damage(&folder, record.space(), stamp),
+            None => VectorIndex::damage(&folder, record.space(), inner.stamp(record.vectors)),
         };
         tell("vector", damage);
         #[cfg(feature = "keyword")]
@@ -43,8 +43,8 @@ impl Collection {
                 // Its files come and go as it merges them, and it knows which are its own.
                 index.damaged_files()?.first().map(|f| format!("{} is damaged", f.display()))
             } else {
-                let folder = inner.folder("keywords", &record);
-                KeywordIndex::damage(&folder, record.language.parse()?, stamp)
+                let folder = inner.folder("keywords", record.number);
+                KeywordIndex::damage(&folder, record.language.parse()?, inner.stamp(record.number))
             };
             tell("keyword", damage);
         }
@@ -67,6 +67,7 @@ impl Collection {
         let keywords = inner.keywords()?;
         // Commits wait, so that store and indexes are compared at one generation.
         let _writer = inner.writer();
+        inner.refuse_if_replaced()?;
         let record = inner.record();
         let mut wrong = Vec::new();
         let (mut documents, mut chunks) = (0u64, 0u64);
@@ -84,7 +85,7 @@ impl Collection {
                 record.name, record.documents, record.chunks
             ));
         }
-        let stored = inner.stored_numbers(keys::VECTOR, &record)?;
+        let stored = inner.stored_numbers(keys::VECTOR, record.vectors)?;
         let mut compare = |index: &str, ids: crate::index::Bitmap| {
             if ids != stored {
                 wrong.push(format!(

@@ -320,7 +320,7 @@ impl Inner {
                 return Err(error);
             }
         };
-        *self.record.write().unwrap_or_else(PoisonError::into_inner) = change.record;
+        self.set_record(change.record);
         if let Some(catalogue) =
             self.catalogue.write().unwrap_or_else(PoisonError::into_inner).as_mut()
         {
@@ -357,7 +357,10 @@ impl Inner {
             let key = keys::numbered(keys::CHUNK, collection, chunk);
             let record: Option<ChunkRecord> = self.store.get_record(&key, Kind::Chunk)?;
             change.batch.delete(key);
-            change.batch.delete(keys::numbered(keys::VECTOR, collection, chunk));
+            let successor = change.record.successor.as_ref().map(|s| s.vectors);
+            for vectors in successor.into_iter().chain([change.record.vectors]) {
+                change.batch.delete(keys::numbered(keys::VECTOR, vectors, chunk));
+            }
             if let Some(record) = record
                 && self.holder_of(collection, &record.hash)? == Some(chunk)
             {
@@ -399,7 +402,7 @@ impl Inner {
         match self.holder_of(record.number, hash)? {
             // Its removal may fall between the two reads.
             Some(chunk)
-                if self.store.contains(&keys::numbered(keys::VECTOR, record.number, chunk))? =>
+                if self.store.contains(&keys::numbered(keys::VECTOR, record.vectors, chunk))? =>
             {
                 self.vector(record, chunk).map(Some)
             }
@@ -437,7 +440,7 @@ impl Change {
     fn put(&mut self, item: Pending) -> Result<()> {
         let texts: Vec<String> = item.chunks.iter().map(|c| item.embedded_text(c)).collect();
         let Pending { document, hash, chunks } = item;
-        let collection = self.record.number;
+        let (collection, vectors) = (self.record.number, self.record.vectors);
         let exhausted = || {
             Error::parameter("collection", "it has used up its 4 billion chunk or document numbers")
         };
@@ -458,8 +461,7 @@ impl Change {
                 ));
             };
             let record = ChunkRecord { document: number, ..chunk.record };
-            let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-            self.batch.put(keys::numbered(keys::VECTOR, collection, id), Kind::Vector, &bytes)?;
+            self.batch.put_vector(vectors, id, &vector)?;
             if !own_vector {
                 let key = keys::hashed(keys::HASH, collection, &record.hash);
                 self.batch.put(key, Kind::Hash, &id.to_le_bytes())?;

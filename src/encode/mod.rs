@@ -7,14 +7,17 @@ mod handle;
 mod onnx;
 #[cfg(feature = "models")]
 mod pooling;
+mod rerank;
 #[cfg(feature = "models")]
 mod sessions;
+pub(crate) mod similarity;
 
 pub use handle::EncoderHandle;
 #[cfg(feature = "models")]
 pub use onnx::{EncoderOptions, EncoderSpec, OnnxEncoder};
 #[cfg(feature = "models")]
 pub use pooling::Pooling;
+pub use rerank::{LateInteraction, Reranker, WordWeights};
 
 use crate::error::Result;
 use crate::text::tokenizer::TokenSpans;

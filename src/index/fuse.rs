@@ -85,6 +85,17 @@ impl Fusion {
     }
 }
 
+/// Brought to mean 0 and deviation 1; equal figures become 0.
+pub(crate) fn z_scores(mut column: Vec<f32>) -> Vec<f32> {
+    let count = (column.len() as f32).max(1.0);
+    let mean = column.iter().sum::<f32>() / count;
+    let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / count;
+    // What is left of equal figures after rounding is no deviation.
+    let scale = if variance > 1e-10 { variance.sqrt().recip() } else { 0.0 };
+    column.iter_mut().for_each(|x| *x = (*x - mean) * scale);
+    column
+}
+
 /// The standard deviation of a list's scores and so many zeros, as a population. (A difference of two
 /// z-scores is the difference of the scores over this; the mean drops out.)
 fn deviation(list: &[(u32, f32)], zeros: usize) -> f32 {
@@ -145,5 +156,14 @@ mod tests {
             assert!(fusion.fuse(&[(1, 0.5)], &[(1, 0.5)], 100)[0].1.is_finite());
         }
         close(&Fusion::default().fuse(&[(4, 1.0), (2, 1.0)], &[], 100), &[(2, 0.0), (4, 0.0)]);
+    }
+
+    #[test]
+    fn z_scores_have_mean_0_and_deviation_1() {
+        // Mean 5, deviation 2.
+        let column = z_scores(vec![2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
+        assert_eq!(column, [-1.5, -0.5, -0.5, -0.5, 0.0, 0.0, 1.0, 2.0]);
+        assert_eq!(z_scores(vec![0.3; 7]), [0.0; 7]);
+        assert_eq!(z_scores(vec![]), Vec::<f32>::new());
     }
 }

@@ -484,8 +484,7 @@ impl KeywordIndex {
         let mut terms: HashMap<Term, f32> = HashMap::new();
         for (_, term) in self.terms(query).take(MOST_WORDS) {
             let found = searcher.doc_freq(&term).map_err(|e| self.translate(e))? as f32;
-            let idf = (1.0 + (entries - found + 0.5).max(0.0) / (found + 0.5)).ln();
-            *terms.entry(term).or_default() += idf;
+            *terms.entry(term).or_default() += idf(entries, found);
         }
         let average = (tokens as f32 / entries.max(1.0) * passages).max(1.0);
         Ok(Scorer { terms, average, analyzer: self.analyzer.clone(), body: self.body })
@@ -497,6 +496,24 @@ impl KeywordIndex {
         let found = |stem: &&str| searcher.doc_freq(&Term::from_field_text(self.body, stem));
         let found = stems.iter().map(found).collect::<tantivy::Result<Vec<u64>>>();
         Ok((found.map_err(|e| self.translate(e))?, searcher.num_docs()))
+    }
+
+    /// The words of `text` that the index holds or would hold, by their bytes, and how much each says:
+    /// its inverse document frequency, ln(1 + (N - n + 0.5) / (n + 0.5)) for a word that n of N
+    /// entries have.
+    pub(crate) fn word_weights(&self, text: &str) -> Result<Vec<(Range<usize>, f32)>> {
+        let searcher = self.reader.searcher();
+        let entries = searcher.num_docs() as f32;
+        let mut analyzer = self.analyzer.clone();
+        let mut stream = analyzer.token_stream(text);
+        let mut weights = Vec::new();
+        while weights.len() < MOST_WORDS && stream.advance() {
+            let token = stream.token();
+            let term = Term::from_field_text(self.body, &token.text);
+            let found = searcher.doc_freq(&term).map_err(|e| self.translate(e))? as f32;
+            weights.push((token.offset_from..token.offset_to, idf(entries, found)));
+        }
+        Ok(weights)
     }
 
     /// The bytes of `text` whose words are, once stemmed, words of `query`.
@@ -568,6 +585,11 @@ impl Drop for KeywordIndex {
     }
 }
 
+/// Inverse document frequency as Lucene has it, which is never below 0.
+fn idf(entries: f32, found: f32) -> f32 {
+    (1.0 + (entries - found + 0.5).max(0.0) / (found + 0.5)).ln()
+}
+
 fn translate(folder: &Path, error: TantivyError) -> Error {
     let path = folder.to_path_buf();
     match error {
@@ -623,6 +645,18 @@ mod tests {
         let tf = 2.0 * 2.2 / (2.0 + 1.2 * (0.25 + 0.75 * 3.0 / average));
         assert_eq!(hits.len(), 1);
         assert!((hits[0].1 - idf * tf).abs() < 1e-4, "{hits:?} {}", idf * tf);
+    }
+
+    /// By hand: two of three entries have "dog", ln(1 + 1.5 / 2.5); none has "owl", ln(1 + 3.5 / 0.5);
+    /// "the" is in no index.
+    #[test]
+    fn rare_words_weigh_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = filled(folder.path(), &["fox dog", "cat bird", "dog fish"]);
+        let weights = index.word_weights("the Dogs owl").unwrap();
+        assert_eq!(weights.iter().map(|(span, _)| span.clone()).collect::<Vec<_>>(), [4..8, 9..12]);
+        assert!((weights[0].1 - 1.6f32.ln()).abs() < 1e-6);
+        assert!((weights[1].1 - 8f32.ln()).abs() < 1e-6);
     }
 
     /// For texts that are entries, the scorer and the index agree, up to the rounding of lengths in

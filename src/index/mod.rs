@@ -22,6 +22,7 @@ mod state;
 
 pub use filter::Filter;
 pub use fuse::Fusion;
+pub(crate) use fuse::z_scores;
 #[cfg(feature = "keyword")]
 pub(crate) use keyword::{KeywordEntry, KeywordIndex, Language, Word, WordReader};
 pub(crate) use segments::{Footprint, VectorIndex};

@@ -2,9 +2,9 @@
 //! them answers.
 
 use super::evidence::Figures;
-use super::similarity::{best_matches, dot, max_sim};
 use super::sources::{Asked, Part, Source};
 use super::words::{Word, stems};
+use crate::encode::similarity::{best_matches, dot, max_sim};
 use std::collections::HashSet;
 
 /// A sentence compared with a question.
@@ -42,7 +42,7 @@ fn compare_one(asked: &Asked, source: &Source<'_>) -> Comparison {
         .collect();
     let figures = Figures {
         dense: dot(&asked.embedding.embedding.vector, &source.embedding.embedding.vector),
-        max_sim: max_sim(&matches).unwrap_or(0.0),
+        max_sim: max_sim(&matches, &[]).unwrap_or(0.0),
         overlap: common as f32 / (has.len() as f32).max(1.0),
         weakest: alike.iter().copied().reduce(f32::min).unwrap_or(0.0),
     };
@@ -54,7 +54,7 @@ impl Comparison {
     pub(super) fn mean(&self, asked: &Asked, parts: &[Part]) -> f32 {
         let own = self.matches.iter().zip(&asked.parts).filter(|(_, part)| parts.contains(part));
         let own: Vec<f32> = own.map(|(best, _)| *best).collect();
-        max_sim(&own).unwrap_or(0.0)
+        max_sim(&own, &[]).unwrap_or(0.0)
     }
 
     /// The part of what the wanted words are worth, together 1, that the sentence has.

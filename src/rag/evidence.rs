@@ -11,6 +11,7 @@ use super::passages::Passage;
 use super::question::Asks;
 use super::sources::{Asked, Part, Source};
 use super::words::stems;
+use crate::index::z_scores;
 use std::ops::Range;
 
 /// Figures that a sentence is ranked by.
@@ -235,17 +236,6 @@ impl Near<'_> {
     }
 }
 
-/// Brought to mean 0 and deviation 1; equal figures become 0.
-pub(super) fn z_scores(mut column: Vec<f32>) -> Vec<f32> {
-    let count = (column.len() as f32).max(1.0);
-    let mean = column.iter().sum::<f32>() / count;
-    let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / count;
-    // What is left of equal figures after rounding is no deviation.
-    let scale = if variance > 1e-10 { variance.sqrt().recip() } else { 0.0 };
-    column.iter_mut().for_each(|x| *x = (*x - mean) * scale);
-    column
-}
-
 impl Evidence {
     pub(super) fn new(source: &Source<'_>, ranked: &Ranked) -> Self {
         let passage: &Passage = source.passage;
@@ -259,19 +249,5 @@ impl Evidence {
             score: ranked.score,
             figures: ranked.figures,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn z_scores_have_mean_0_and_deviation_1() {
-        // Mean 5, deviation 2.
-        let column = z_scores(vec![2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
-        assert_eq!(column, [-1.5, -0.5, -0.5, -0.5, 0.0, 0.0, 1.0, 2.0]);
-        assert_eq!(z_scores(vec![0.3; 7]), [0.0; 7]);
-        assert_eq!(z_scores(vec![]), Vec::<f32>::new());
     }
 }

@@ -21,7 +21,6 @@ mod prompt;
 mod question;
 mod rarity;
 mod rerank;
-mod similarity;
 mod sources;
 mod words;
 

@@ -8,6 +8,7 @@ use super::comparison::{covered, phrases, shares};
 use super::rarity::Rarity;
 use super::words::{Vocabulary, Word, stems};
 use crate::db::Hit;
+use crate::index::z_scores;
 use crate::text::sentences;
 
 /// Hits that are read for each passage that is wanted.
@@ -36,7 +37,7 @@ pub(super) fn best(
     let mut scores = vec![0.0; hits.len()];
     for (i, weight) in WEIGHTS.iter().enumerate() {
         let column = rows.iter().filter_map(|row| row.get(i)).copied().collect();
-        let column = super::evidence::z_scores(column);
+        let column = z_scores(column);
         scores.iter_mut().zip(column).for_each(|(score, x)| *score += weight * x);
     }
     let mut scored: Vec<(f32, Hit)> = scores.into_iter().zip(hits).collect();

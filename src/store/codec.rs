@@ -47,7 +47,7 @@ impl Kind {
     /// The newest format version of its frames, which is the one that is written.
     pub(super) const fn version(self) -> u8 {
         match self {
-            Self::Collection => 2,
+            Self::Collection => 3,
             _ => 1,
         }
     }

@@ -67,6 +67,12 @@ impl Batch {
         Ok(())
     }
 
+    /// Puts the vector of a chunk among those with the number `vectors`.
+    pub(crate) fn put_vector(&mut self, vectors: u32, chunk: u32, vector: &[f32]) -> Result<()> {
+        let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.put(keys::numbered(keys::VECTOR, vectors, chunk), Kind::Vector, &bytes)
+    }
+
     /// Puts a structured record.
     pub(crate) fn put_record<T: Serialize>(
         &mut self,
@@ -655,6 +661,11 @@ impl Store {
     /// [`Error::Io`] of the kind `StorageFull`.
     pub(crate) fn refuse_unless_room(&self, bytes: u64) -> Result<()> {
         room::check(&self.folder, bytes)
+    }
+
+    /// The room that [`Store::refuse_unless_room`] asks for.
+    pub(crate) fn wanted_room(bytes: u64) -> u64 {
+        room::wanted(bytes)
     }
 
     /// What is said to a change that comes after a write that failed.

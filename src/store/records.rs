@@ -39,8 +39,8 @@ impl Head {
 
 impl Record for Head {}
 
-/// A collection's settings and counters, as of version 2 of its frames. Fields that version 1 did not
-/// have stand last, and are left out in exports that were made before there was one.
+/// A collection's settings and counters, as of version 3 of its frames. Fields that older versions did
+/// not have stand last, and are left out in exports that were made before there was one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CollectionRecord {
     pub(crate) number: u32,
@@ -66,14 +66,57 @@ pub(crate) struct CollectionRecord {
     /// What the index keeps of each vector.
     #[serde(default)]
     pub(crate) memory: Memory,
+    /// The number under which its vectors are stored and indexed: its own, until it is re-embedded.
+    #[serde(default)]
+    pub(crate) vectors: u32,
+    /// The vectors that are being made by another encoder.
+    #[serde(default)]
+    pub(crate) successor: Option<Successor>,
+    /// Numbers of vectors that nothing reads any more, until they are removed.
+    #[serde(default)]
+    pub(crate) retired: Vec<u32>,
+}
+
+/// A collection's next vectors, of which some or all are stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Successor {
+    pub(crate) fingerprint: Fingerprint,
+    /// The number under which they are stored.
+    pub(crate) vectors: u32,
+    /// How many of the chunks that were embedded did not fit the encoder's window.
+    pub(crate) truncated: u64,
+}
+
+impl CollectionRecord {
+    /// The highest number that its records and indexes have.
+    pub(crate) fn last_number(&self) -> u32 {
+        let successor = self.successor.as_ref().map(|s| s.vectors);
+        let others = self.retired.iter().copied().chain(successor).chain([self.vectors]);
+        others.fold(self.number, u32::max)
+    }
 }
 
 impl Record for CollectionRecord {
     fn from_payload(key: &[u8], version: u8, payload: &[u8]) -> Result<Self> {
         match version {
             1 => codec::decode::<CollectionRecord1>(key, payload).map(Self::from),
+            2 => codec::decode::<CollectionRecord2>(key, payload).map(Self::from),
             _ => codec::decode(key, payload),
         }
+    }
+}
+
+/// The same as of version 2.
+#[derive(Deserialize)]
+struct CollectionRecord2 {
+    first: CollectionRecord1,
+    metric: Metric,
+    memory: Memory,
+}
+
+impl From<CollectionRecord2> for CollectionRecord {
+    fn from(old: CollectionRecord2) -> Self {
+        Self { metric: old.metric, memory: old.memory, ..old.first.into() }
     }
 }
 
@@ -115,6 +158,9 @@ impl From<CollectionRecord1> for CollectionRecord {
             generation: old.generation,
             metric: Metric::Cosine,
             memory: Memory::Speed,
+            vectors: old.number,
+            successor: None,
+            retired: Vec::new(),
         }
     }
 }
@@ -192,17 +238,28 @@ mod tests {
             generation: 12,
             metric: Metric::Cosine,
             memory: Memory::Speed,
+            vectors: 3,
+            successor: None,
+            retired: Vec::new(),
         };
         assert_eq!(record, expected);
-        // It is written as of version 2: the same and the two new fields.
-        let payload = [&payload[..], &[0, 0]].concat();
+        // Version 2 has two more fields: here another metric, and the memory.
+        let second = [&payload[..], &[2, 0]].concat();
+        let frame = codec::seal_as(&key, Kind::Collection, 2, &second).unwrap();
+        let record: CollectionRecord = codec::open_record(&key, Kind::Collection, &frame).unwrap();
+        assert_eq!(record, CollectionRecord { metric: Metric::Euclidean, ..expected.clone() });
+        // It is written as of version 3: the same, the number of its vectors, no successor, and none
+        // that are retired.
+        let payload = [&payload[..], &[0, 0, 3, 0, 0]].concat();
         assert_eq!(codec::encode(&expected).unwrap(), payload);
         let frame = codec::seal(&key, Kind::Collection, &payload).unwrap();
-        assert_eq!(frame[2], 2);
+        assert_eq!(frame[2], 3);
         let record: CollectionRecord = codec::open_record(&key, Kind::Collection, &frame).unwrap();
         assert_eq!(record, expected);
         // A version says what its payload is, to the byte.
-        for (version, payload) in [(1, &payload[..]), (2, &payload[..payload.len() - 1])] {
+        for (version, payload) in
+            [(1, &payload[..]), (2, &second[..second.len() - 1]), (3, &second[..])]
+        {
             let frame = codec::seal_as(&key, Kind::Collection, version, payload).unwrap();
             assert!(
                 codec::open_record::<CollectionRecord>(&key, Kind::Collection, &frame).is_err()

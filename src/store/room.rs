@@ -16,7 +16,7 @@ const TIMES: u64 = 4;
 const ALWAYS: u64 = 8 << 20;
 
 /// The room that a commit of `bytes` is given.
-fn wanted(bytes: u64) -> u64 {
+pub(super) fn wanted(bytes: u64) -> u64 {
     bytes.saturating_mul(TIMES).saturating_add(ALWAYS)
 }
 

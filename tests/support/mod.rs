@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 use vdb::CollectionOptions;
-use vdb::encode::{Embedding, Encoder, EncoderHandle, Fingerprint, InputKind};
+use vdb::encode::{Embedding, Encoder, EncoderHandle, Fingerprint, InputKind, TokenEmbedding};
 use vdb::model::{DEFAULT_DECODER, Device, FetchOptions, Models, Precision, fetch};
 use vdb::text::tokenizer::{TokenSpans, Words};
 
@@ -155,7 +155,12 @@ pub struct HashedWords {
 }
 
 impl HashedWords {
+    /// Each name is an encoder of its own, with a space of its own.
     pub fn new(name: &str) -> Self {
+        Self::sized(name, 64, 64)
+    }
+
+    pub fn sized(name: &str, dimensions: usize, window: usize) -> Self {
         let fingerprint = Fingerprint {
             model: name.to_owned(),
             weights: "none".to_owned(),
@@ -163,20 +168,31 @@ impl HashedWords {
             pooling: "mean".to_owned(),
             query_prefix: String::new(),
             document_prefix: String::new(),
-            window: 64,
+            window,
             precision: "fp32".to_owned(),
-            dimensions: 64,
+            dimensions,
         };
         Self { fingerprint }
+    }
+
+    fn add_word(&self, word: &str, vector: &mut [f32]) {
+        let first = match self.fingerprint.model.as_str() {
+            "words" | "other" => 5381,
+            name => name.bytes().fold(7u32, |h, b| h.wrapping_mul(31) ^ u32::from(b)),
+        };
+        let hash =
+            word.bytes().fold(first, |h, b| h.wrapping_mul(33) ^ u32::from(b.to_ascii_lowercase()));
+        let place = hash as usize % vector.len();
+        vector[place] += if hash & 64 == 0 { 1.0 } else { -1.0 };
     }
 }
 
 impl Encoder for HashedWords {
     fn dimensions(&self) -> usize {
-        64
+        self.fingerprint.dimensions
     }
     fn window(&self) -> usize {
-        64
+        self.fingerprint.window
     }
     fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
@@ -189,14 +205,28 @@ impl Encoder for HashedWords {
     }
     fn encode(&self, texts: &[&str], _: InputKind) -> vdb::Result<Vec<Embedding>> {
         let embed = |text: &&str| {
-            let mut vector = vec![0.01f32; 64];
-            for Range { start, end } in Words.token_spans(text)? {
-                let hash = text[start..end]
-                    .bytes()
-                    .fold(5381u32, |h, b| h.wrapping_mul(33) ^ u32::from(b.to_ascii_lowercase()));
-                vector[(hash % 64) as usize] += if hash & 64 == 0 { 1.0 } else { -1.0 };
+            let mut vector = vec![0.01f32; self.dimensions()];
+            let spans = Words.token_spans(text)?;
+            for Range { start, end } in spans.iter().take(self.window()).cloned() {
+                self.add_word(&text[start..end], &mut vector);
             }
-            Ok(Embedding { vector, truncated_tokens: 0 })
+            let truncated_tokens = spans.len().saturating_sub(self.window());
+            Ok(Embedding { vector, truncated_tokens })
+        };
+        texts.iter().map(embed).collect()
+    }
+
+    /// A word's vector says nothing but which word it is.
+    fn encode_tokens(&self, texts: &[(&str, InputKind)]) -> vdb::Result<Vec<TokenEmbedding>> {
+        let embed = |(text, kind): &(&str, InputKind)| {
+            let embedding = self.encode(&[*text], *kind)?.remove(0);
+            let spans: Vec<Range<usize>> =
+                Words.token_spans(text)?.into_iter().take(self.window()).collect();
+            let mut vectors = vec![0.0; spans.len() * self.dimensions()];
+            for (span, row) in spans.iter().zip(vectors.chunks_exact_mut(self.dimensions())) {
+                self.add_word(&text[span.clone()], row);
+            }
+            Ok(TokenEmbedding { embedding, vectors, spans })
         };
         texts.iter().map(embed).collect()
     }

@@ -113,6 +113,7 @@ impl Collection {
     pub fn export_arrow(&self, out: &mut impl Write) -> Result<usize> {
         let inner = &self.inner;
         let _writer = inner.writer();
+        inner.refuse_if_replaced()?;
         let record = inner.record();
         let prefix = keys::prefix(keys::DOCUMENT, record.number);
         let header = Header::new(record);

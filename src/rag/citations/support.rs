@@ -3,7 +3,7 @@
 use super::contrast::Contrasts;
 use super::polarity::{Clauses, opposed};
 use crate::encode::TokenEmbedding;
-use crate::rag::similarity::{best_matches, dot, rows};
+use crate::encode::similarity::{best_matches, dot, rows};
 use crate::rag::words::{Kind, Word};
 use std::collections::HashSet;
 

@@ -74,6 +74,9 @@ fn collection() -> CollectionRecord {
         generation: 3,
         metric: Metric::Dot,
         memory: Memory::Balanced,
+        vectors: 1,
+        successor: None,
+        retired: vec![2],
     }
 }
 

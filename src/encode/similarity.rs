@@ -1,9 +1,9 @@
 //! How alike two texts are by their vectors, whole and token by token.
 
-use crate::encode::TokenEmbedding;
+use super::TokenEmbedding;
 
 /// The cosine of two vectors of unit length; 0 where their lengths differ.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     // Eight sums side by side, which the compiler keeps in one register.
     let mut sums = [0f32; 8];
     let (a8, a_rest) = a.as_chunks::<8>();
@@ -21,14 +21,14 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The rows of a text's token vectors.
-pub(super) fn rows(text: &TokenEmbedding) -> impl Iterator<Item = &[f32]> {
+pub(crate) fn rows(text: &TokenEmbedding) -> impl Iterator<Item = &[f32]> {
     let width = text.embedding.vector.len().max(1);
     text.vectors.chunks_exact(width)
 }
 
 /// For each token of `question`, its cosine with the token of `text` that is most like it; nothing
 /// where either has no vectors of tokens.
-pub(super) fn best_matches(question: &TokenEmbedding, text: &TokenEmbedding) -> Vec<f32> {
+pub(crate) fn best_matches(question: &TokenEmbedding, text: &TokenEmbedding) -> Vec<f32> {
     if text.vectors.is_empty() {
         return Vec::new();
     }
@@ -37,11 +37,18 @@ pub(super) fn best_matches(question: &TokenEmbedding, text: &TokenEmbedding) -> 
         .collect()
 }
 
-/// Late interaction (Khattab and Zaharia 2020): the mean of the best matches. None where there are
-/// none.
-pub(super) fn max_sim(matches: &[f32]) -> Option<f32> {
-    let sum: f32 = matches.iter().sum();
-    (!matches.is_empty()).then(|| sum / matches.len() as f32)
+/// Late interaction (Khattab and Zaharia 2020): the mean of the best matches, each with its weight
+/// where there are weights that add up to more than 0. None where there are no matches.
+pub(crate) fn max_sim(matches: &[f32], weights: &[f32]) -> Option<f32> {
+    if matches.is_empty() {
+        return None;
+    }
+    let total: f32 = weights.iter().sum();
+    if weights.len() == matches.len() && total > 0.0 {
+        let sum: f32 = matches.iter().zip(weights).map(|(best, weight)| best * weight).sum();
+        return Some(sum / total);
+    }
+    Some(matches.iter().sum::<f32>() / matches.len() as f32)
 }
 
 #[cfg(test)]
@@ -63,8 +70,11 @@ mod tests {
         let other = text(&[[0.6, 0.8], [0.8, 0.6], [-1.0, 0.0]]);
         let matches = best_matches(&question, &other);
         assert_eq!(matches, [0.8, 0.8]);
-        assert!((max_sim(&[0.5, 0.8]).unwrap() - 0.65).abs() < 1e-6);
-        assert_eq!(max_sim(&best_matches(&question, &text(&[]))), None);
+        assert!((max_sim(&[0.5, 0.8], &[]).unwrap() - 0.65).abs() < 1e-6);
+        // (3 * 0.5 + 0.8) / 4.
+        assert!((max_sim(&[0.5, 0.8], &[3.0, 1.0]).unwrap() - 0.575).abs() < 1e-6);
+        assert!((max_sim(&[0.5, 0.8], &[0.0, 0.0]).unwrap() - 0.65).abs() < 1e-6);
+        assert_eq!(max_sim(&best_matches(&question, &text(&[])), &[]), None);
     }
 
     #[test]
