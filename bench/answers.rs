@@ -147,6 +147,19 @@ fn retrieved(encoder: &Encoder, tales: &[Tale]) {
     let (_folder, collection) = collection(&options(encoder), tales);
     let rag = Rag::new(&collection).unwrap();
     let (mut found, mut best, mut first, mut second, mut refused) = (0, 0, 0, 0, 0);
+    let hits = |tale: &Tale| collection.query(&tale.question).top_k(20).run().unwrap();
+    let rank = |tale: &Tale| {
+        let document = tale.passage.to_string();
+        hits(tale).iter().position(|hit| hit.document == document).unwrap_or(usize::MAX)
+    };
+    let ranks: Vec<usize> = tales.iter().map(rank).collect();
+    let within = |n: usize| share(ranks.iter().filter(|rank| **rank < n).count(), ranks.len());
+    println!(
+        "hits as they are found: the gold passage is the first: {}, among 5: {}, among 20: {}",
+        within(1),
+        within(5),
+        within(20)
+    );
     for tale in tales {
         let wanted = normal(&tale.answer);
         let mut go_on = |_: vdb::rag::AskEvent<'_>| ControlFlow::Continue(());
