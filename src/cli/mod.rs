@@ -21,6 +21,7 @@ mod quickstart;
 mod repair;
 mod setup;
 mod stats;
+mod train;
 mod transfer;
 mod verify;
 
@@ -83,6 +84,9 @@ enum Command {
     Compact,
     /// Let a decoder write on from a prompt
     Generate(generate::Arguments),
+    /// Fine-tune a model on your own data
+    #[command(subcommand)]
+    Train(train::Command),
     /// List, fetch and describe models
     #[command(subcommand)]
     Models(models::Command),
@@ -174,6 +178,7 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Restore(arguments) => backup::restore(global, &arguments, out),
         Command::Compact => compact::run(global, out),
         Command::Generate(arguments) => generate::run(global, &arguments, out),
+        Command::Train(command) => train::run(global, &command, out),
         Command::Models(command) => models::run(global, &command, out),
         Command::Doctor => doctor::run(global, out),
         Command::Completions { shell } => {
