@@ -27,9 +27,9 @@
 //! ```
 //!
 //! Features: `keyword` (BM25 and hybrid search), `files` (parsers and folder walk), `models` (ONNX
-//! Runtime encoders), `cli` (the binary; the default, and all of these); `arrow` beside them (export
-//! and import of Arrow files). Without any, the crate is
-//! store and vector index.
+//! Runtime encoders), `train` (fine-tuning of encoders), `cli` (the binary; the default, and all of
+//! these); `arrow` beside them (export and import of Arrow files). Without any, the crate is store
+//! and vector index.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -55,6 +55,8 @@ pub mod text;
 mod threads;
 #[cfg(feature = "models")]
 pub mod tokenize;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod vector;
 
 pub use db::{Collection, CollectionOptions, Database, Hit, Mode, Query};

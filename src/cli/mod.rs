@@ -22,6 +22,7 @@ mod reembed;
 mod repair;
 mod setup;
 mod stats;
+mod train;
 mod transfer;
 mod verify;
 
@@ -86,6 +87,9 @@ enum Command {
     Reembed(reembed::Arguments),
     /// Let a decoder write on from a prompt
     Generate(generate::Arguments),
+    /// Fine-tune a model on your own data
+    #[command(subcommand)]
+    Train(train::Command),
     /// List, fetch and describe models
     #[command(subcommand)]
     Models(models::Command),
@@ -178,6 +182,7 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Compact => compact::run(global, out),
         Command::Reembed(arguments) => reembed::run(global, &arguments, out),
         Command::Generate(arguments) => generate::run(global, &arguments, out),
+        Command::Train(command) => train::run(global, &command, out),
         Command::Models(command) => models::run(global, &command, out),
         Command::Doctor => doctor::run(global, out),
         Command::Completions { shell } => {

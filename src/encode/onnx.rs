@@ -62,7 +62,7 @@ impl EncoderSpec {
     /// (`model.onnx`, `onnx/model.onnx`) or `model.safetensors` with `config.json`. Pooling and
     /// window come from sentence-transformers' `1_Pooling/config.json` and
     /// `sentence_bert_config.json` where they are there (else mean, and 512 tokens or the model's
-    /// positions). A ready model needs no `config.json` where it declares the width of its output.
+    /// positions), and prefixes from the prompts of `config_sentence_transformers.json`. A ready model needs no `config.json` where it declares the width of its output.
     ///
     /// # Errors
     /// [`Error::NotFound`] naming the missing file; [`Error::Model`] for one that is not understood.
@@ -129,6 +129,14 @@ impl EncoderSpec {
         if let Some(path) = find(&["sentence_bert_config.json"]) {
             window = number(&read_json(&path)?, "max_seq_length").unwrap_or(window).min(window);
         }
+        let prompts = match find(&["config_sentence_transformers.json"]) {
+            Some(path) => read_json(&path)?.get("prompts").cloned().unwrap_or_default(),
+            None => serde_json::Value::Null,
+        };
+        let prompt = |names: &[&str]| {
+            let found = names.iter().find_map(|name| prompts.get(name));
+            found.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+        };
         Ok(Self {
             weights_sha256,
             tokenizer_sha256: sha256_of(&tokenizer)?,
@@ -137,8 +145,8 @@ impl EncoderSpec {
             config,
             tokenizer,
             pooling,
-            query_prefix: String::new(),
-            document_prefix: String::new(),
+            query_prefix: prompt(&["query"]),
+            document_prefix: prompt(&["document", "passage"]),
             window,
             dimensions,
         })

@@ -107,6 +107,22 @@ impl Models {
         Ok(self.handle(self.spec(manifest)?, Some(manifest.clone())))
     }
 
+    /// Where the files of an encoder are, by its manifest's name or by the folder that holds it, for
+    /// who reads them himself.
+    ///
+    /// # Errors
+    /// Those of [`Models::encoder`], and [`Error::NotSetUp`] where the files are not here.
+    pub fn encoder_spec(&self, name: &str) -> Result<EncoderSpec> {
+        let folder = Path::new(name);
+        if folder.is_dir() && (name.contains(['/', '\\', '.']) || self.registry.get(name).is_err())
+        {
+            return EncoderSpec::from_folder(folder);
+        }
+        let manifest = self.registry.encoder(name)?;
+        self.require(manifest)?;
+        self.spec(manifest)
+    }
+
     /// The encoder that made the vectors of a collection.
     ///
     /// # Errors

@@ -16,18 +16,18 @@ use std::io::Write;
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct BertConfig {
     model_type: String,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    max_position_embeddings: usize,
-    vocab_size: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) num_hidden_layers: usize,
+    pub(crate) num_attention_heads: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) max_position_embeddings: usize,
+    pub(crate) vocab_size: usize,
     #[serde(default)]
-    type_vocab_size: usize,
+    pub(crate) type_vocab_size: usize,
     #[serde(default = "default_epsilon")]
-    layer_norm_eps: f32,
+    pub(crate) layer_norm_eps: f32,
     #[serde(default = "default_activation")]
-    hidden_act: String,
+    pub(crate) hidden_act: String,
     #[serde(default)]
     pad_token_id: usize,
     #[serde(default = "default_positions")]
@@ -112,7 +112,7 @@ impl BertConfig {
     }
 
     /// RoBERTa counts positions from the padding token's id plus one.
-    fn position_offset(&self) -> usize {
+    pub(crate) fn position_offset(&self) -> usize {
         if self.model_type == "bert" { 0 } else { self.pad_token_id.saturating_add(1) }
     }
 

@@ -5,9 +5,13 @@ pub(crate) mod llama;
 mod weights;
 
 pub(crate) use bert::{BertConfig, Form, build};
+#[cfg(feature = "train")]
+pub(crate) use bert::{PREFIXES, PROBE};
 pub use llama::weight_sums;
 pub(crate) use llama::{
     DecoderForm, DecoderShape, DecoderWeights, Smoothing, build as build_decoder,
     watched as watched_decoder,
 };
 pub(crate) use weights::WeightFile;
+#[cfg(feature = "train")]
+pub(crate) use weights::{NamedTensor, Weights, write as write_weights};

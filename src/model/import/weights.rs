@@ -92,6 +92,37 @@ impl Weights<'_> {
     }
 }
 
+/// A tensor's name, shape and values.
+#[cfg(feature = "train")]
+pub(crate) type NamedTensor = (String, Vec<usize>, Vec<f32>);
+
+/// Writes 32-bit tensors and `notes` about them as a safetensors file.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Model`] where a tensor's values do not fit its shape.
+#[cfg(feature = "train")]
+pub(crate) fn write(
+    path: &Path,
+    tensors: &[NamedTensor],
+    notes: HashMap<String, String>,
+) -> Result<()> {
+    use safetensors::tensor::{TensorView, serialize_to_file};
+    let refuse = |e: safetensors::SafeTensorError| match e {
+        safetensors::SafeTensorError::IoError(source) => Error::io("write", path)(source),
+        other => Error::Model { name: path.display().to_string(), reason: other.to_string() },
+    };
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, _, values)| values.iter().flat_map(|x| x.to_le_bytes()).collect())
+        .collect();
+    let mut views = Vec::new();
+    for ((name, dims, _), bytes) in tensors.iter().zip(&bytes) {
+        let view = TensorView::new(Dtype::F32, dims.clone(), bytes).map_err(refuse)?;
+        views.push((name.as_str(), view));
+    }
+    serialize_to_file(views, Some(notes), path).map_err(refuse)
+}
+
 /// The tensors of a model that lies in one safetensors file or in several, mapped.
 pub(crate) struct WeightFiles {
     name: String,

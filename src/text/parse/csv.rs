@@ -77,6 +77,52 @@ pub(super) fn records(
     })
 }
 
+/// The line of a row that cannot be read, where it is known, and the reason.
+#[cfg(feature = "train")]
+pub(crate) type BadRow = (Option<u64>, String);
+
+/// The rows of a table with a header as they are, each with its line.
+#[cfg(feature = "train")]
+pub(crate) fn rows(
+    reader: impl Read,
+    tab: bool,
+) -> impl Iterator<Item = Result<(u64, Map<String, Value>), BadRow>> {
+    let limited = RecordLimit {
+        inner: reader,
+        since_record: Arc::default(),
+        limit: ParseOptions::default().max_line_bytes,
+    };
+    let since_record = Arc::clone(&limited.since_record);
+    let delimiter = if tab { b'\t' } else { b',' };
+    let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(limited);
+    let header = reader.headers().cloned().map_err(|e| (Some(1), format!("no header: {e}")));
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        since_record.store(0, Ordering::Relaxed);
+        let mut row = StringRecord::new();
+        let header = match &header {
+            _ if ended => return None,
+            Ok(header) => header,
+            Err(e) => {
+                ended = true;
+                return Some(Err(e.clone()));
+            }
+        };
+        match reader.read_record(&mut row) {
+            Ok(true) => {
+                let line = row.position().map_or(0, ::csv::Position::line);
+                let cells = header.iter().zip(&row);
+                Some(Ok((line, cells.map(|(n, v)| (n.trim().to_owned(), v.into())).collect())))
+            }
+            Ok(false) => None,
+            Err(e) => {
+                ended = true;
+                Some(Err((e.position().map(::csv::Position::line), e.to_string())))
+            }
+        }
+    })
+}
+
 /// A cell as the value that it looks like. Numbers with leading zeros are names.
 fn typed(cell: &str) -> Value {
     let trimmed = cell.trim();

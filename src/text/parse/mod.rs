@@ -12,6 +12,8 @@ mod markdown;
 mod record;
 mod walk;
 
+#[cfg(feature = "train")]
+pub(crate) use csv::rows;
 pub use format::Format;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 pub(crate) use record::MAX_NAMES;

@@ -1,0 +1,212 @@
+//! The result of a run: a model folder that every command takes by its path, and that
+//! sentence-transformers reads too, with a card and a picture of how it came about.
+
+use super::checkpoint::State;
+use super::contrastive::{ContrastiveOptions, DataSummary};
+use super::encoder::TrainableEncoder;
+use super::loss::Loss;
+use super::measure::DevQuality;
+use crate::encode::Pooling;
+use crate::error::{Error, Result};
+use crate::model::import::write_weights;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+/// The file without which a folder is no model.
+pub(super) const WEIGHTS: &str = "model.safetensors";
+
+/// What the card says.
+pub(super) struct Facts<'a> {
+    pub(super) options: &'a ContrastiveOptions,
+    pub(super) data: &'a DataSummary,
+    pub(super) queries: usize,
+    pub(super) documents: usize,
+    pub(super) state: &'a State,
+    pub(super) after: Option<DevQuality>,
+}
+
+/// Writes the folder. The weights come last, so that a folder with weights is whole.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn write(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Result<()> {
+    let folder = &facts.options.output;
+    let spec = &encoder.spec;
+    let copy = |from: &Path, name: &str| {
+        fs::copy(from, folder.join(name)).map(drop).map_err(Error::io("copy", from))
+    };
+    copy(&spec.tokenizer, "tokenizer.json")?;
+    if let Some(config) = &spec.config {
+        copy(config, "config.json")?;
+    }
+    let pooling = folder.join("1_Pooling");
+    fs::create_dir_all(&pooling).map_err(Error::io("create", &pooling))?;
+    put(
+        &pooling.join("config.json"),
+        &json!({
+            "word_embedding_dimension": spec.dimensions,
+            "pooling_mode_cls_token": spec.pooling == Pooling::Cls,
+            "pooling_mode_mean_tokens": spec.pooling == Pooling::Mean,
+            "pooling_mode_max_tokens": false,
+            "pooling_mode_mean_sqrt_len_tokens": false,
+        }),
+    )?;
+    put(
+        &folder.join("sentence_bert_config.json"),
+        &json!({"max_seq_length": spec.window, "do_lower_case": false}),
+    )?;
+    put(
+        &folder.join("config_sentence_transformers.json"),
+        &json!({
+            "prompts": {"query": spec.query_prefix, "document": spec.document_prefix},
+            "similarity_fn_name": "cosine",
+        }),
+    )?;
+    let part = |nth: usize, path: &str, kind: &str| {
+        json!({"idx": nth, "name": nth.to_string(), "path": path,
+            "type": format!("sentence_transformers.models.{kind}")})
+    };
+    put(
+        &folder.join("modules.json"),
+        &json!([
+            part(0, "", "Transformer"),
+            part(1, "1_Pooling", "Pooling"),
+            part(2, "2_Normalize", "Normalize")
+        ]),
+    )?;
+    let card = card(encoder, facts);
+    put(&folder.join("card.json"), &card)?;
+    let path = folder.join("README.md");
+    fs::write(&path, readme(encoder, facts, &card)).map_err(Error::io("write", &path))?;
+    let path = folder.join("train.svg");
+    let curves = super::plot::curves(&facts.state.losses, facts.state.before, &facts.state.dev);
+    fs::write(&path, curves).map_err(Error::io("write", &path))?;
+    let notes: HashMap<String, String> =
+        std::iter::once(("format".to_owned(), "pt".to_owned())).collect();
+    let scale = encoder.lora.as_ref().map_or(1.0, super::adapter::LoraOptions::scale);
+    if let Some(lora) = &encoder.lora {
+        put(
+            &folder.join("adapter.json"),
+            &json!({"base": spec.name, "base_sha256": spec.weights_sha256, "lora": lora}),
+        )?;
+        let own = encoder.parameters.all.iter().filter(|p| p.trained);
+        let own = own.map(|p| Ok((p.name.clone(), p.values.dims().to_vec(), p.to_vec()?)));
+        write_weights(
+            &folder.join("adapter.safetensors"),
+            &own.collect::<Result<Vec<_>>>()?,
+            notes.clone(),
+        )?;
+    }
+    let temporary = folder.join(".unfinished-model");
+    write_weights(&temporary, &encoder.parameters.published(&encoder.config, scale)?, notes)?;
+    let place = folder.join(WEIGHTS);
+    fs::File::open(&temporary)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, &place))
+        .map_err(Error::io("write", &place))
+}
+
+fn put(path: &Path, value: &Value) -> Result<()> {
+    let mut text = crate::text::sorted(value).to_string();
+    text.push('\n');
+    fs::write(path, text).map_err(Error::io("write", path))
+}
+
+fn loss(loss: Loss) -> Value {
+    match loss {
+        Loss::InfoNce { temperature, both_directions } => {
+            json!({"name": "infonce", "temperature": temperature, "both_directions": both_directions})
+        }
+        Loss::Triplet { margin } => json!({"name": "triplet", "margin": margin}),
+        Loss::Cosent { scale } => json!({"name": "cosent", "scale": scale}),
+        Loss::MarginMse => json!({"name": "margin-mse"}),
+    }
+}
+
+fn card(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Value {
+    let Facts { options, data, state, .. } = facts;
+    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let quality =
+        |q: Option<DevQuality>| q.map(|q| json!({"ndcg@10": q.ndcg_10, "mrr@10": q.mrr_10}));
+    json!({
+        "base": {
+            "name": encoder.spec.name,
+            "weights_sha256": encoder.spec.weights_sha256,
+            "licence": options.licence,
+        },
+        "data": {
+            "train": name(&options.train),
+            "dev": options.dev.as_deref().and_then(name),
+            "pairs": data.pairs,
+            "queries": facts.queries,
+            "documents": facts.documents,
+            "dev_pairs": data.dev_pairs,
+            "dev_overlap": data.overlap,
+            "texts_cut": data.cut,
+        },
+        "training": {
+            "loss": loss(options.loss),
+            "matryoshka": options.matryoshka,
+            "lora": options.lora,
+            "parameters_trained": data.trained,
+            "parameters": data.parameters,
+            "epochs": options.epochs,
+            "steps": state.step,
+            "batch": options.batch,
+            "accumulate": options.accumulate,
+            "learning_rate": options.rate(),
+            "warmup": options.warmup,
+            "schedule": options.schedule,
+            "weight_decay": options.optimizer.weight_decay,
+            "clip": options.optimizer.clip,
+            "window": options.window.unwrap_or(encoder.spec.window),
+            "seed": options.seed,
+            "seconds": state.seconds.round(),
+            "last_loss": state.losses.last(),
+            "best_step": state.best.map(|best| best.step),
+        },
+        "dev": {"before": quality(state.before), "after": quality(facts.after)},
+        "made_by": concat!("vdb ", env!("CARGO_PKG_VERSION")),
+    })
+}
+
+fn readme(encoder: &TrainableEncoder, facts: &Facts<'_>, card: &Value) -> String {
+    let Facts { options, data, state, after, .. } = facts;
+    let licence = options.licence.as_deref().unwrap_or("unknown; ask who gave you the base");
+    let mut text = format!(
+        "# {base}, fine-tuned\n\nAn encoder of {dimensions} dimensions with {pooling} pooling and a \
+         window of {window} tokens, fine-tuned by vdb from {base}.\n\n- Licence of the base: \
+         {licence}. The data may ask for more.\n- Data: {pairs} pairs ({queries} queries, {documents} \
+         documents)\n- Steps: {steps} of {batch} pairs, learning rate {rate:e}\n",
+        base = encoder.spec.name,
+        dimensions = encoder.spec.dimensions,
+        pooling = encoder.spec.pooling,
+        window = encoder.spec.window,
+        pairs = data.pairs,
+        queries = facts.queries,
+        documents = facts.documents,
+        steps = state.step,
+        batch = options.batch * options.accumulate,
+        rate = options.rate(),
+    );
+    if let (Some(before), Some(after)) = (state.before, after) {
+        let _ = write!(
+            text,
+            "\n| dev, {} queries, {} documents | before | after |\n|---|---|---|\n| nDCG@10 | {:.4} | \
+             {:.4} |\n| MRR@10 | {:.4} | {:.4} |\n",
+            after.queries,
+            after.documents,
+            before.ndcg_10,
+            after.ndcg_10,
+            before.mrr_10,
+            after.mrr_10
+        );
+    }
+    text.push_str("\nAll settings:\n\n```json\n");
+    text.push_str(&serde_json::to_string_pretty(&crate::text::sorted(card)).unwrap_or_default());
+    text.push_str("\n```\n");
+    text
+}
