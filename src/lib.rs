@@ -57,6 +57,8 @@ mod threads;
 pub mod tokenize;
 #[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "files")]
+mod unpack;
 pub mod vector;
 
 pub use db::{Collection, CollectionOptions, Database, Hit, Mode, Query};

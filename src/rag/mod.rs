@@ -175,7 +175,7 @@ impl<'a> Rag<'a> {
         };
         let start = Instant::now();
         let read = options.top_k.saturating_mul(rerank::READ);
-        let mut query = collection.query(&*question.text).top_k(read);
+        let mut query = collection.query(&question.text).top_k(read);
         if let Some(filter) = &options.filter {
             query = query.filter(filter.clone());
         }

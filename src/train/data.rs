@@ -1,5 +1,4 @@
-//! What is trained on: pairs of texts that belong together, from files. The one place that names
-//! flate2.
+//! What is trained on: pairs of texts that belong together, from files.
 
 use super::loss::Loss;
 use crate::error::{Error, Result};
@@ -79,12 +78,9 @@ impl Pairs {
     /// file without pairs.
     pub(super) fn read(path: &Path, fields: &Fields) -> Result<Self> {
         let origin = path.display().to_string();
-        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        let reader = crate::unpack::open(path).map_err(Error::io("read", path))?;
         let name = path.to_string_lossy().to_lowercase();
-        let (name, reader): (&str, Box<dyn Read>) = match name.strip_suffix(".gz") {
-            Some(inner) => (inner, Box::new(flate2::read::MultiGzDecoder::new(file))),
-            None => (&name, Box::new(file)),
-        };
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
         let mut pairs = Self::default();
         let mut seen = HashSet::new();
         let mut add = |line: u64, record: &Map<String, Value>| {
@@ -271,7 +267,6 @@ fn text<'r>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     fn read(name: &str, bytes: &[u8]) -> Result<Pairs> {
         let folder = tempfile::tempdir().unwrap();
@@ -290,9 +285,10 @@ mod tests {
         assert_eq!((found.pairs.len(), found.repeated), (3, 1));
         assert_eq!(found.pairs[2].negatives, [1, 2]);
         assert_eq!(found.documents.all, ["b", "d", "e"]);
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packed.write_all(lines).unwrap();
-        let packed = read("pairs.jsonl.gz", &packed.finish().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pairs.jsonl.gz");
+        crate::unpack::write(&path, lines).unwrap();
+        let packed = Pairs::read(&path, &Fields::default()).unwrap();
         assert_eq!(packed.pairs[2].negatives, found.pairs[2].negatives);
         let table = b"query,positive,negative,score\na,b,,0.25\n\"c, d\",e,f,1\n";
         let table = read("pairs.csv", table).unwrap();

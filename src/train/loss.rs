@@ -306,7 +306,7 @@ mod tests {
         let column = |j: usize| a.iter().map(|a| dot(a, &p[j]) / 0.05).collect::<Vec<_>>();
         let back: f64 = (0..3).map(|j| entropy(&column(j), j, |_| false)).sum::<f64>() / 3.0;
         let both = Loss::InfoNce { temperature: 0.05, both_directions: true };
-        close(loss(both, &targets(), &[]), (right + back) / 2.0);
+        close(loss(both, &targets(), &[]), f64::midpoint(right, back));
         // The second negative is the first anchor's positive once more.
         let copied = Targets { negatives: vec![20, 10], ..targets() };
         let right: f64 =

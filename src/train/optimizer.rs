@@ -136,9 +136,10 @@ mod tests {
             [0, bias].iter().map(|i| (f64::from(all[*i].to_vec().unwrap()[0]), 0.0, 0.0)).collect();
         for step in 1..=5u32 {
             let mut gradients = Sums::zero(&encoder.parameters);
-            let own = [0.5 * f64::from(step), -1.5 / f64::from(step)];
-            gradients.0[0][0] = own[0] as f32;
-            gradients.0[bias][0] = own[1] as f32;
+            let halves = f32::from(u8::try_from(step).unwrap()) / 2.0;
+            gradients.0[0][0] = halves;
+            gradients.0[bias][0] = -0.75 / halves;
+            let own = [f64::from(halves), f64::from(-0.75 / halves)];
             let length = norm(&gradients);
             assert!((length - (own[0].powi(2) + own[1].powi(2)).sqrt()).abs() < 1e-6);
             let rate = 0.01 / f64::from(step);

@@ -92,6 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "whole numbers")]
     fn products_inside_larger_matrices() {
         // [1 2; 3 4] and [5 6; 7 8], in rows of three.
         let a = [1.0, 2.0, 9.0, 3.0, 4.0, 9.0];

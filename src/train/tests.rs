@@ -2,6 +2,7 @@
 
 use super::adapter::{LoraOptions, LoraTarget};
 use super::contrastive::{ContrastiveOptions, Outcome, TrainEvent, contrastive};
+use super::data::{Fields, Pairs};
 use super::encoder::{Sums, TrainableEncoder};
 use super::loss::Loss;
 use super::random::Random;
@@ -143,6 +144,7 @@ fn agrees_with_finite_differences(encoder: &TrainableEncoder, dropout: Option<u6
                 .sum();
             let at = |step: f64| {
                 let moved = old.iter().zip(&direction);
+                #[expect(clippy::cast_possible_truncation, reason = "parameters are 32-bit floats")]
                 let moved =
                     moved.map(|(w, d)| (f64::from(*w) + step * f64::from(*d) / length) as f32);
                 parameter.set(moved.collect()).unwrap();
@@ -214,12 +216,11 @@ fn trained(
     change: impl FnOnce(&mut ContrastiveOptions),
     on_event: &mut dyn FnMut(TrainEvent) -> ControlFlow<()>,
 ) -> crate::Result<Outcome> {
-    let pairs: String = (b'a'..=b'h')
-        .map(|c| {
-            let (c, d) = (char::from(c), char::from(c + 8));
-            format!("{{\"query\":\"{c} w\",\"positive\":\"{d} {d} z\",\"negative\":\"y {c}\"}}\n")
-        })
-        .collect();
+    let line = |c: u8| {
+        let (c, d) = (char::from(c), char::from(c + 8));
+        format!("{{\"query\":\"{c} w\",\"positive\":\"{d} {d} z\",\"negative\":\"y {c}\"}}")
+    };
+    let pairs = (b'a'..=b'h').map(line).collect::<Vec<_>>().join("\n");
     let data = base.join("pairs.jsonl");
     std::fs::write(&data, pairs).unwrap();
     let mut options = ContrastiveOptions::new(&data, folder);
@@ -342,7 +343,7 @@ fn training_finds_what_belongs_together_and_the_best_weights_are_kept() {
     let spec = EncoderSpec::from_folder(&out).unwrap();
     assert_eq!((spec.window, spec.dimensions, spec.pooling), (POSITIONS, HIDDEN, Pooling::Mean));
     let encoder = TrainableEncoder::open(&spec, None, 0).unwrap();
-    let pairs = super::data::Pairs::read(&base.path().join("pairs.jsonl"), &Default::default());
+    let pairs = Pairs::read(&base.path().join("pairs.jsonl"), &Fields::default());
     let dev = super::measure::Dev::new(&encoder, &pairs.unwrap(), POSITIONS).unwrap();
     assert!((dev.measure(&encoder, 1).unwrap().ndcg_10 - best).abs() < 1e-6);
     let card: serde_json::Value =

@@ -2,10 +2,8 @@
 
 use super::{Benchmark, Corpus};
 use crate::error::{Error, Result};
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
@@ -18,12 +16,8 @@ struct Pair {
 
 /// Reads a file of pairs.
 pub(super) fn open(path: &Path) -> Result<Benchmark> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")) {
-        read(path, BufReader::new(MultiGzDecoder::new(file)))
-    } else {
-        read(path, BufReader::new(file))
-    }
+    let file = crate::unpack::open(path).map_err(Error::io("read", path))?;
+    read(path, BufReader::new(file))
 }
 
 fn read(path: &Path, lines: impl BufRead) -> Result<Benchmark> {
@@ -103,15 +97,9 @@ mod tests {
 
     #[test]
     fn compressed_pairs_are_read() {
-        use std::io::Write as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pairs.jsonl.gz");
-        let mut file = flate2::write::GzEncoder::new(
-            File::create(&path).unwrap(),
-            flate2::Compression::fast(),
-        );
-        file.write_all(b"{\"query\": \"a\", \"positive\": \"one\"}\n").unwrap();
-        file.finish().unwrap();
+        crate::unpack::write(&path, b"{\"query\": \"a\", \"positive\": \"one\"}\n").unwrap();
         assert_eq!(Benchmark::open(&path).unwrap().queries(), 1);
         std::fs::write(&path, "no gzip").unwrap();
         assert!(Benchmark::open(&path).unwrap_err().to_string().contains(":1: it cannot be read"));
