@@ -45,6 +45,7 @@ fn help_and_version_go_to_standard_output() {
         "backup",
         "restore",
         "compact",
+        "reembed",
         "models",
         "doctor",
         "completions",

@@ -372,6 +372,7 @@ fn two_models_are_compared_on_pairs() {
     let pairs: String = texts()
         .iter()
         .filter(|text| text.split_whitespace().count() > 12)
+        .take(40)
         .map(|text| {
             let words: Vec<&str> = text.split_whitespace().collect();
             let query = words[..words.len() / 2].join(" ");
@@ -385,7 +386,8 @@ fn two_models_are_compared_on_pairs() {
     assert_eq!(status, 0, "{err}");
     let told = |ranker: &str| out.lines().filter(|l| l.starts_with(ranker)).next_back().unwrap();
     assert!(told("dense").ends_with(": better"), "{out}");
-    assert!(told("keyword").ends_with("+0.0000): no difference"), "{out}");
+    assert!(told("keyword").ends_with(": no difference"), "{out}");
+    assert!(out.contains("\ndense     0."), "columns stand under their heads: {out}");
     let (_, out, _) = vdb(folder.path(), &[&arguments[..], &["--json"]].concat());
     let found: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(found["difference"]["dense"]["verdict"], "better");

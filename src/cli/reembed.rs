@@ -29,14 +29,13 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
         let plan = database.plan_reembed(&global.collection, encoder)?;
         return tell_plan(&plan, &arguments.model, *out);
     }
-    reembed(global, &database, encoder, arguments, *out)
+    reembed(global, &database, encoder, *out)
 }
 
 fn reembed(
     global: &Global,
     database: &Database,
     encoder: EncoderHandle,
-    arguments: &Arguments,
     out: Out,
 ) -> Result<Status> {
     let progress = Progress::new(out);
@@ -80,11 +79,9 @@ fn reembed(
     }
     if !report.complete {
         out.note(&format!(
-            "stopped: {} of {} have their new vector; the old ones answer as before; `vdb reembed \
-             --model {}` goes on",
+            "stopped: {} of {} have their new vector; the old ones answer as before; the same command goes on",
             report.kept + report.embedded,
-            count(report.chunks, "chunk"),
-            arguments.model
+            count(report.chunks, "chunk")
         ));
         return Ok(Status::Interrupted);
     }

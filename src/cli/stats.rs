@@ -43,8 +43,7 @@ pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
         out.line(&format!("  vector index: {index}"))?;
         if let Some(successor) = c.successor {
             out.line(&format!(
-                "  re-embedding with {successor} is not done; `vdb reembed --model {}` goes on",
-                successor.model
+                "  re-embedding with {successor} is not done; the same `vdb reembed` goes on"
             ))?;
         }
     }

@@ -81,7 +81,7 @@ pub enum Ranker {
 
 impl fmt::Display for Ranker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Dense => "dense",
             Self::Keyword => "keyword",
             Self::Hybrid => "hybrid",
