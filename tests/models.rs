@@ -384,7 +384,7 @@ fn two_models_are_compared_on_pairs() {
     let arguments = ["eval", "pairs.jsonl", "--precision", "fp32", "--against", random];
     let (status, out, err) = vdb(folder.path(), &arguments);
     assert_eq!(status, 0, "{err}");
-    let told = |ranker: &str| out.lines().filter(|l| l.starts_with(ranker)).next_back().unwrap();
+    let told = |ranker: &str| out.lines().rfind(|l| l.starts_with(ranker)).unwrap();
     assert!(told("dense").ends_with(": better"), "{out}");
     assert!(told("keyword").ends_with(": no difference"), "{out}");
     assert!(out.contains("\ndense     0."), "columns stand under their heads: {out}");
