@@ -37,7 +37,8 @@ pub enum Context {
 /// How a question is answered.
 #[derive(Debug, Clone)]
 pub struct AskOptions {
-    /// Chunks that are searched for, 1 to 1,000. Default: 5.
+    /// Chunks that an answer is drawn from, 1 to 1,000: the best by their words of four times as many
+    /// that are searched for. Default: 5.
     pub top_k: usize,
     /// Only documents that this matches. Default: all.
     pub filter: Option<Filter>,

@@ -36,7 +36,8 @@ pub struct Passage {
     pub text: String,
     /// Where the document came from.
     pub origin: Origin,
-    /// Of the best hit in it; higher is better.
+    /// Of the best hit in it: how well its words and its own score stand out among the hits of the
+    /// question; higher is better. Says nothing across questions.
     pub score: f32,
     /// Places in `text` at which a hit begins, and the lines of the document at which they stand.
     starts: Vec<(usize, u64)>,
