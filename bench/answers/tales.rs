@@ -1,7 +1,7 @@
 //! The questions, and what counts as holding an answer.
 #![allow(dead_code, reason = "each user takes a part")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -36,7 +36,9 @@ pub fn read(part: &str) -> Option<Vec<Tale>> {
     Some(text.lines().map(tale).collect())
 }
 
-/// About `count` questions, spread over all, and the questions about other passages than theirs.
+/// About `count` questions, spread over all, and the questions about other passages than theirs. Some
+/// passages are made of others: one that shares a sentence with theirs is theirs too, or else what
+/// answers them would still be there.
 pub fn apart(tales: &[Tale], count: usize) -> (Vec<Tale>, Vec<Tale>) {
     let step = (tales.len() / count).max(1);
     let asked: Vec<Tale> = tales.iter().step_by(step).take(count).cloned().collect();
@@ -45,15 +47,22 @@ pub fn apart(tales: &[Tale], count: usize) -> (Vec<Tale>, Vec<Tale>) {
 }
 
 fn about_others(tales: &[Tale], asked: &[Tale]) -> Vec<Tale> {
-    let theirs: std::collections::HashSet<usize> = asked.iter().map(|tale| tale.passage).collect();
-    tales.iter().filter(|tale| !theirs.contains(&tale.passage)).cloned().collect()
+    let theirs: HashSet<&str> = asked.iter().flat_map(|tale| long(&tale.context)).collect();
+    let is_apart = |tale: &&Tale| !long(&tale.context).any(|sentence| theirs.contains(sentence));
+    tales.iter().filter(is_apart).cloned().collect()
 }
 
-/// The last `count` questions, and the questions about other passages than theirs.
+/// The last `count` questions, with which whole tales go, and the questions about other passages.
 pub fn whole_apart(tales: &[Tale], count: usize) -> (Vec<Tale>, Vec<Tale>) {
     let asked = tales[tales.len().saturating_sub(count)..].to_vec();
     let rest = about_others(tales, &asked);
     (asked, rest)
+}
+
+/// The sentences that are no "Yes, said the king".
+pub fn long(text: &str) -> impl Iterator<Item = &str> {
+    let sentences = text.split_inclusive(['.', '!', '?']).map(str::trim);
+    sentences.filter(|sentence| sentence.len() > 40)
 }
 
 /// Lower case, without punctuation and articles, as SQuAD's evaluation has it (Rajpurkar 2016).

@@ -15,8 +15,9 @@ pub const ANSWERABLE: f32 = 0.5;
 pub(super) const FIGURES: usize = 13;
 
 /// Fitted on questions about tales that are not among those the figures are measured on, asked of
-/// collections of some 280 and 580 chunks with their passages and without, as `bench/answers.rs --
-/// calibrate` does. The bias refuses 8 to 9 % of the answerable of a part that was not fitted on.
+/// collections of some 280 and 580 chunks with their passages and without (docs/benchmarks.md). The
+/// bias refuses 8 to 9 % of the answerable of a part that was not fitted on. `bench/answers.rs --
+/// calibrate` fits the same figures.
 const WEIGHTS: Logistic<FIGURES> = Logistic {
     bias: -4.732,
     weights: [
