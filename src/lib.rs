@@ -50,6 +50,7 @@ pub mod model;
 mod panics;
 #[cfg(all(feature = "models", feature = "keyword"))]
 pub mod rag;
+mod random;
 mod store;
 pub mod text;
 mod threads;

@@ -1,13 +1,12 @@
 //! A token out of logits.
 
-mod random;
 mod select;
 #[cfg(test)]
 mod tests;
 mod weights;
 
 use crate::error::{Error, Result};
-use random::Random;
+use crate::random::{SplitMix64, unit};
 use select::{Filters, Selection, Survey};
 use weights::Weights;
 
@@ -97,7 +96,7 @@ impl Sampling {
 #[derive(Debug, Clone)]
 pub struct Sampler {
     options: Sampling,
-    random: Random,
+    random: SplitMix64,
     /// A bit for every token of the window.
     seen: Vec<u64>,
     survey: Survey,
@@ -114,7 +113,7 @@ impl Sampler {
         options.check()?;
         Ok(Self {
             options: options.clone(),
-            random: Random::new(options.seed),
+            random: SplitMix64(options.seed),
             seen: Vec::new(),
             survey: Survey::default(),
             selection: Selection::default(),
@@ -142,7 +141,7 @@ impl Sampler {
     }
 
     fn draw(&mut self, logits: &[f32]) -> Option<usize> {
-        let unit = self.random.unit();
+        let unit = unit(self.random.next());
         let (peak, temperature) = (self.survey.peak, self.options.temperature);
         let filters = self.options.filters();
         if filters.none() {

@@ -1,12 +1,7 @@
 //! Numbers by chance that are the same for the same seed, on every machine.
 
-/// SplitMix64's mixing of a counter (Steele, Lea and Flood 2014).
-pub(super) fn mix(counter: u64) -> u64 {
-    let mut z = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+use crate::random;
+pub(super) use crate::random::mix;
 
 /// A sequence of numbers by chance. Its state is one number, which a checkpoint keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +26,7 @@ impl Random {
 
     /// From 0 to below 1.
     pub(super) fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / 9_007_199_254_740_992.0
+        random::unit(self.next())
     }
 
     /// Around 0 with deviation 1 (Box and Muller 1958).

@@ -4,6 +4,7 @@
 //! Random signs and Walsh–Hadamard transforms of overlapping parts in turn, so that a rotation costs
 //! d·log d additions instead of d² products. Lengths and angles stay as they were.
 
+use crate::random::SplitMix64;
 use std::f32::consts::FRAC_1_SQRT_2;
 
 /// Dimensions are filled up to a multiple of this, so that kernels read whole registers.
@@ -24,17 +25,9 @@ pub(crate) struct Rotation {
 impl Rotation {
     pub(crate) fn new(dimensions: usize) -> Self {
         let padded = Self::padded_to(dimensions);
-        let mut state = SEED;
-        let signs = (0..ROUNDS * padded)
-            .map(|_| {
-                // splitmix64 (Steele 2014).
-                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let mut z = state;
-                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                if (z ^ (z >> 31)) >> 63 == 1 { -1.0 } else { 1.0 }
-            })
-            .collect();
+        let mut random = SplitMix64(SEED);
+        let mut sign = || if random.next() >> 63 == 1 { -1.0 } else { 1.0 };
+        let signs = (0..ROUNDS * padded).map(|_| sign()).collect();
         Self { dimensions, padded, signs }
     }
 

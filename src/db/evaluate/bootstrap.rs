@@ -1,6 +1,7 @@
 //! Whether a difference between two systems is more than chance: the paired bootstrap.
 
 use crate::error::{Error, Result};
+use crate::random::SplitMix64;
 use std::fmt;
 
 /// Resamples; the ends of the interval are then good to a fortieth of its width.
@@ -71,11 +72,11 @@ impl Comparison {
             ));
         }
         let count = differences.len() as f64;
-        let mut random = SplitMix(SEED);
+        let mut random = SplitMix64(SEED);
         let mut means: Vec<f64> = (0..RESAMPLES)
             .map(|_| {
                 let drawn = (0..differences.len())
-                    .filter_map(|_| differences.get(random.below(differences.len())));
+                    .filter_map(|_| differences.get(below(&mut random, differences.len())));
                 drawn.sum::<f64>() / count
             })
             .collect();
@@ -101,20 +102,11 @@ impl Comparison {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        // The high half of the product (Lemire 2019): less than 2^-32 from even for any n here.
-        let wide = u128::from(z) * n as u128;
-        usize::try_from(wide >> 64).unwrap_or_default()
-    }
+/// From 0 to below `n`.
+fn below(random: &mut SplitMix64, n: usize) -> usize {
+    // The high half of the product (Lemire 2019): less than 2^-32 from even for any n here.
+    let wide = u128::from(random.next()) * n as u128;
+    usize::try_from(wide >> 64).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -125,8 +117,8 @@ mod tests {
     /// splitmix64.c); `below` of 2^32 is their upper half.
     #[test]
     fn numbers_are_those_of_splitmix64() {
-        let mut random = SplitMix(0);
-        let upper: Vec<usize> = (0..2).map(|_| random.below(1 << 32)).collect();
+        let mut random = SplitMix64(0);
+        let upper: Vec<usize> = (0..2).map(|_| below(&mut random, 1 << 32)).collect();
         assert_eq!(upper, [0xe220_a839, 0x6e78_9e6a]);
     }
 
