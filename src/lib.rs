@@ -47,10 +47,13 @@ mod index;
 mod mapped;
 #[cfg(feature = "models")]
 pub mod model;
+#[cfg(feature = "files")]
+pub mod pairs;
 mod panics;
 #[cfg(all(feature = "models", feature = "keyword"))]
 pub mod rag;
 mod random;
+mod ranking;
 mod store;
 pub mod text;
 mod threads;

@@ -124,17 +124,23 @@ fn layers_look_down() {
         (
             "db/",
             &[
-                "error", "hash", "panics", "random", "threads", "vector", "text", "index", "store",
-                "encode",
+                "error", "hash", "pairs", "panics", "random", "ranking", "threads", "vector",
+                "text", "index", "store", "encode",
             ],
         ),
-        ("train/", &["error", "hash", "random", "threads", "text", "tokenize", "encode", "model"]),
+        (
+            "train/",
+            &[
+                "error", "hash", "pairs", "random", "ranking", "threads", "text", "tokenize",
+                "encode", "model",
+            ],
+        ),
         ("rag/", &["error", "hash", "text", "index", "encode", "tokenize", "generate", "db"]),
         (
             "cli/",
             &[
                 "error", "hash", "threads", "vector", "text", "index", "model", "encode",
-                "generate", "tokenize", "db", "rag", "train",
+                "generate", "pairs", "tokenize", "db", "rag", "train",
             ],
         ),
     ];

@@ -6,9 +6,10 @@ use super::progress::Progress;
 use super::{Status, interrupt};
 use crate::error::{Error, Result};
 use crate::model::{DEFAULT_ENCODER, Device};
+use crate::pairs::Fields;
 use crate::train::{
-    AdamW, ContrastiveOptions, Fields, LoraOptions, LoraTarget, Loss, Outcome, Schedule,
-    StepSummary, TrainEvent, contrastive,
+    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Outcome, Schedule, StepSummary,
+    TrainEvent, contrastive,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};

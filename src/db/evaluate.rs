@@ -1,7 +1,6 @@
 //! How good retrieval is: judged queries through the real pipeline.
 //!
-//! Measures as trec_eval and BEIR compute them: nDCG with linear gain and log2(rank + 1) discount,
-//! recall over all relevant documents, MRR by the first relevant document within the cut.
+//! Measures as trec_eval and BEIR compute them, recall over all relevant documents.
 
 mod bootstrap;
 #[cfg(feature = "files")]
@@ -16,6 +15,7 @@ use super::files::FileOptions;
 use super::ingest::{IngestEvent, IngestReport};
 use super::query::Mode;
 use crate::error::{Error, Result};
+use crate::ranking;
 #[cfg(feature = "files")]
 use crate::text::Document;
 use std::collections::HashMap;
@@ -149,9 +149,8 @@ impl Run {
 
 impl Benchmark {
     /// Reads judged queries: of a folder in BEIR's layout (`corpus.jsonl`, `queries.jsonl`, and
-    /// `qrels.tsv` or `qrels/test.tsv`), or of a file of pairs (feature `files`): JSONL, also
-    /// compressed with gzip (`.gz`), each line an object with `query` (or `anchor`) and `positive`.
-    /// Of pairs, each distinct positive is a document, and a query's own positive is relevant; a
+    /// `qrels.tsv` or `qrels/test.tsv`), or of a file of pairs (feature `files`): as
+    /// [`crate::pairs::Pairs::read`] reads it. Of pairs, each distinct positive is a document, and a query's own positive is relevant; a
     /// query that stands there several times is one query, with each of its positives relevant.
     ///
     /// # Errors
@@ -291,23 +290,17 @@ fn rank_documents(
 
 impl Quality {
     /// The figures of one ranking.
-    fn of(ranking: &[String], grades: &HashMap<String, u32>) -> Self {
-        let gain = |grade: u32, rank: usize| f64::from(grade) / ((rank + 2) as f64).log2();
+    fn of(ranked: &[String], grades: &HashMap<String, u32>) -> Self {
         let grade = |document: &String| grades.get(document).copied().unwrap_or(0);
-        let dcg: f64 =
-            ranking.iter().take(10).enumerate().map(|(rank, d)| gain(grade(d), rank)).sum();
-        let mut best: Vec<u32> = grades.values().copied().collect();
-        best.sort_unstable_by(|a, b| b.cmp(a));
-        let ideal: f64 =
-            best.iter().take(10).enumerate().map(|(rank, grade)| gain(*grade, rank)).sum();
-        let found = |depth: usize| ranking.iter().take(depth).filter(|d| grade(d) > 0).count();
+        let (ndcg_10, mrr_10) =
+            ranking::figures(ranked.iter().map(grade), grades.values().copied());
+        let found = |depth: usize| ranked.iter().take(depth).filter(|d| grade(d) > 0).count();
         let relevant = grades.len().max(1) as f64;
-        let first = ranking.iter().take(10).position(|d| grade(d) > 0);
         Self {
-            ndcg_10: if ideal > 0.0 { dcg / ideal } else { 0.0 },
+            ndcg_10,
             recall_10: found(10) as f64 / relevant,
             recall_100: found(100) as f64 / relevant,
-            mrr_10: first.map_or(0.0, |rank| 1.0 / (rank + 1) as f64),
+            mrr_10,
         }
     }
 }
@@ -383,17 +376,14 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = (u64, Result<String>)>> {
 mod tests {
     use super::*;
 
-    /// Computed with pytrec_eval-terrier 0.5.11 for this run and these judgements.
     #[test]
-    fn figures_are_those_of_trec_eval() {
-        let ranking: Vec<String> = ["a", "b", "c", "d"].map(String::from).to_vec();
+    fn recall_counts_all_that_is_relevant() {
+        let ranked: Vec<String> = ["a", "b", "c", "d"].map(String::from).to_vec();
         let grades: HashMap<String, u32> =
             [("b", 3), ("d", 1), ("x", 2)].map(|(d, g)| (d.to_owned(), g)).into();
-        let quality = Quality::of(&ranking, &grades);
-        assert!((quality.ndcg_10 - GOLDEN_NDCG).abs() < 1e-6, "{quality:?}");
+        let quality = Quality::of(&ranked, &grades);
         assert!((quality.recall_10 - 2.0 / 3.0).abs() < 1e-9);
         assert!((quality.recall_100 - 2.0 / 3.0).abs() < 1e-9);
         assert!((quality.mrr_10 - 0.5).abs() < 1e-9);
     }
-    const GOLDEN_NDCG: f64 = 0.487_932_459_011_548_9;
 }

@@ -1,7 +1,7 @@
 //! Which pairs come together, and in what order.
 
-use super::data::Pair;
 use super::random::Random;
+use crate::pairs::Pair;
 use std::collections::{HashSet, VecDeque};
 
 /// The batches of one epoch, as numbers of pairs, by the seed and the epoch alone: a run that was

@@ -4,7 +4,6 @@ use super::adapter::LoraOptions;
 use super::batches::batches;
 use super::card;
 use super::checkpoint::{self, Best, State};
-use super::data::{Fields, Pair, Pairs};
 use super::encoder::{Sums, TrainableEncoder};
 use super::gradient::{Work, gradient};
 use super::loss::{Loss, Targets};
@@ -13,9 +12,11 @@ use super::optimizer::{AdamW, Moments, norm};
 use super::parallel;
 use super::random::mix;
 use super::schedule::Schedule;
+use super::suit::suit;
 use crate::encode::{EncoderSpec, InputKind};
 use crate::error::{Error, Result};
 use crate::hash::{Sha256, sha256_of};
+use crate::pairs::{Fields, Pair, Pairs};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -284,7 +285,7 @@ pub fn contrastive(
 ) -> Result<Outcome> {
     options.check(spec)?;
     let pairs = Pairs::read(&options.train, &options.fields)?;
-    pairs.suit(options.loss, options.batch)?;
+    suit(&pairs, options.loss, options.batch)?;
     let dev = options.dev.as_deref().map(|dev| Pairs::read(dev, &options.fields)).transpose()?;
     let encoder = TrainableEncoder::open(spec, options.lora.as_ref(), options.seed)?;
     let mut run = Run::new(&encoder, options, &pairs, dev.as_ref())?;

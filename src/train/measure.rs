@@ -1,11 +1,12 @@
 //! How well an encoder finds the documents of pairs that it was not trained on.
 
-use super::data::Pairs;
 use super::encoder::TrainableEncoder;
 use super::product::{Matrix, product};
 use super::tensor::told;
 use crate::encode::InputKind;
 use crate::error::Result;
+use crate::pairs::Pairs;
+use crate::ranking;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,19 +41,16 @@ impl Dev {
             let next = places.len();
             places.entry(pair.positive).or_insert(next);
         }
-        let ids = |text: Option<&String>, kind| {
-            encoder.tokens(text.map_or("", String::as_str), kind, window).map(|t| t.ids)
-        };
-        let at = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let ids = |text: &str, kind| encoder.tokens(text, kind, window).map(|t| t.ids);
         let mut ordered: Vec<(usize, u32)> = places.iter().map(|(n, place)| (*place, *n)).collect();
         ordered.sort_unstable();
         let documents = ordered
             .iter()
-            .map(|(_, n)| ids(pairs.documents.all.get(at(*n)), InputKind::Document))
+            .map(|(_, n)| ids(pairs.documents.text(*n), InputKind::Document))
             .collect::<Result<_>>()?;
         let queries = relevant
             .keys()
-            .map(|n| ids(pairs.queries.all.get(at(*n)), InputKind::Query))
+            .map(|n| ids(pairs.queries.text(*n), InputKind::Query))
             .collect::<Result<_>>()?;
         let relevant = relevant
             .values()
@@ -107,29 +105,6 @@ fn figures(scores: &[f32], relevant: &BTreeSet<usize>) -> (f64, f64) {
         order.truncate(10);
     }
     order.sort_unstable_by(first);
-    let gain = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
-    let hits = order.iter().enumerate().filter(|(_, i)| relevant.contains(i));
-    let dcg: f64 = hits.clone().map(|(rank, _)| gain(rank)).sum();
-    let ideal: f64 = (0..relevant.len().min(10)).map(gain).sum();
-    let mrr = hits.map(|(rank, _)| 1.0 / (rank + 1) as f64).next();
-    (if ideal > 0.0 { dcg / ideal } else { 0.0 }, mrr.unwrap_or(0.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Ranks 2 and 4 of a ranking that misses the third: (1/log2 3 + 1/log2 5) over the best three.
-    #[test]
-    fn figures_are_the_formulas() {
-        let mut scores = vec![0.0; 20];
-        for (rank, place) in [7, 3, 9, 4, 11, 12, 13, 14, 15, 16].into_iter().enumerate() {
-            scores[place] = 1.0 - 0.01 * rank as f32;
-        }
-        let (ndcg, mrr) = figures(&scores, &BTreeSet::from([3, 4, 0]));
-        let best = 1.0 + 1.0 / 3f64.log2() + 0.5;
-        assert!((ndcg - (1.0 / 3f64.log2() + 1.0 / 5f64.log2()) / best).abs() < 1e-9);
-        assert!((mrr - 0.5).abs() < 1e-9);
-        assert_eq!(figures(&[0.5], &BTreeSet::from([0])), (1.0, 1.0));
-    }
+    let grade = |i: &usize| u32::from(relevant.contains(i));
+    ranking::figures(order.iter().map(grade), relevant.iter().map(|_| 1))
 }

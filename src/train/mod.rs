@@ -21,7 +21,6 @@ mod batches;
 mod card;
 mod checkpoint;
 mod contrastive;
-mod data;
 mod encoder;
 mod gradient;
 mod loss;
@@ -34,6 +33,7 @@ mod plot;
 mod product;
 mod random;
 mod schedule;
+mod suit;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -42,7 +42,6 @@ pub use adapter::{LoraOptions, LoraTarget};
 pub use contrastive::{
     ContrastiveOptions, DataSummary, Outcome, StepSummary, TrainEvent, contrastive,
 };
-pub use data::Fields;
 pub use encoder::TrainableEncoder;
 pub use loss::Loss;
 pub use measure::DevQuality;

@@ -2,13 +2,13 @@
 
 use super::adapter::{LoraOptions, LoraTarget};
 use super::contrastive::{ContrastiveOptions, Outcome, TrainEvent, contrastive};
-use super::data::{Fields, Pairs};
 use super::encoder::{Sums, TrainableEncoder};
 use super::loss::Loss;
 use super::random::Random;
 use super::tensor::{tensor, with};
 use crate::encode::{EncoderSpec, Pooling};
 use crate::model::import::{BertConfig, WeightFile, write_weights};
+use crate::pairs::{Fields, Pairs};
 use std::ops::ControlFlow;
 use std::path::Path;
 

@@ -78,11 +78,11 @@ pub(super) fn records(
 }
 
 /// The line of a row that cannot be read, where it is known, and the reason.
-#[cfg(feature = "train")]
+#[cfg(feature = "files")]
 pub(crate) type BadRow = (Option<u64>, String);
 
 /// The rows of a table with a header as they are, each with its line.
-#[cfg(feature = "train")]
+#[cfg(feature = "files")]
 pub(crate) fn rows(
     reader: impl Read,
     tab: bool,

@@ -12,7 +12,6 @@ mod markdown;
 mod record;
 mod walk;
 
-#[cfg(feature = "train")]
 pub(crate) use csv::rows;
 pub use format::Format;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]

@@ -1,8 +1,7 @@
-//! What is trained on: pairs of texts that belong together, from files.
+//! Pairs of texts that belong together: what encoders are trained on and measured by.
 
-use super::loss::Loss;
 use crate::error::{Error, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -30,22 +29,23 @@ const SCORE: [&str; 2] = ["score", "label"];
 
 /// A query, a document that answers it, and some that do not; texts by number.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Pair {
-    pub(super) query: u32,
-    pub(super) positive: u32,
-    pub(super) negatives: Vec<u32>,
-    pub(super) score: f32,
+pub(crate) struct Pair {
+    pub(crate) query: u32,
+    pub(crate) positive: u32,
+    pub(crate) negatives: Vec<u32>,
+    /// NaN where there is none.
+    pub(crate) score: f32,
 }
 
-/// Texts by number, each once; queries and documents are numbered apart.
-#[derive(Debug, Default)]
-pub(super) struct Texts {
-    pub(super) all: Vec<String>,
+/// Texts by number, each once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Texts {
+    pub(crate) all: Vec<String>,
     numbers: HashMap<String, u32>,
 }
 
 impl Texts {
-    fn number(&mut self, text: &str) -> u32 {
+    pub(crate) fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
         }
@@ -55,19 +55,27 @@ impl Texts {
         number
     }
 
+    /// A text by its number; empty for a number that was not given.
+    pub(crate) fn text(&self, number: u32) -> &str {
+        let found = usize::try_from(number).ok().and_then(|i| self.all.get(i));
+        found.map_or("", String::as_str)
+    }
+
     fn holds(&self, text: &str) -> bool {
         self.numbers.contains_key(text)
     }
 }
 
-/// The pairs of a file.
-#[derive(Debug, Default)]
-pub(super) struct Pairs {
-    pub(super) pairs: Vec<Pair>,
-    pub(super) queries: Texts,
-    pub(super) documents: Texts,
+/// Pairs of a query and a document that answers it, each perhaps with documents that do not, and a
+/// score. Every distinct text is held once.
+#[derive(Debug, Clone, Default)]
+pub struct Pairs {
+    pub(crate) pairs: Vec<Pair>,
+    pub(crate) queries: Texts,
+    pub(crate) documents: Texts,
+    seen: HashSet<(u32, u32, Vec<u32>)>,
     /// Pairs that were there before, and were left out.
-    pub(super) repeated: usize,
+    pub(crate) repeated: usize,
 }
 
 impl Pairs {
@@ -76,16 +84,15 @@ impl Pairs {
     /// # Errors
     /// [`Error::Io`]; [`Error::Parse`] naming the line that is no record or lacks a field, and for a
     /// file without pairs.
-    pub(super) fn read(path: &Path, fields: &Fields) -> Result<Self> {
+    pub fn read(path: &Path, fields: &Fields) -> Result<Self> {
         let origin = path.display().to_string();
         let reader = crate::unpack::open(path).map_err(Error::io("read", path))?;
         let name = path.to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
         let mut pairs = Self::default();
-        let mut seen = HashSet::new();
         let mut add = |line: u64, record: &Map<String, Value>| {
             let refuse = |reason| Error::Parse { origin: origin.clone(), line: Some(line), reason };
-            pairs.add(record, fields, &mut seen).map_err(refuse)
+            pairs.add(record, fields).map_err(refuse)
         };
         let table = |ending: &str| Path::new(name).extension().is_some_and(|e| e == ending);
         if table("csv") || table("tsv") {
@@ -100,7 +107,12 @@ impl Pairs {
             for line in 1.. {
                 bytes.clear();
                 let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes);
-                if read.map_err(Error::io("read", path))? == 0 {
+                let read = read.map_err(|e| Error::Parse {
+                    origin: origin.clone(),
+                    line: Some(line),
+                    reason: format!("it cannot be read: {e}"),
+                })?;
+                if read == 0 {
                     break;
                 }
                 if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -124,12 +136,63 @@ impl Pairs {
         Ok(pairs)
     }
 
-    fn add(
+    /// Writes JSON lines that [`Self::read`] reads; packed, where the name ends in `.gz`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut lines = String::new();
+        for pair in &self.pairs {
+            let mut record = json!({
+                "query": self.queries.text(pair.query),
+                "positive": self.documents.text(pair.positive),
+            });
+            if !pair.negatives.is_empty() {
+                let texts = pair.negatives.iter().map(|n| self.documents.text(*n));
+                record["negatives"] = texts.collect();
+            }
+            if pair.score.is_finite() {
+                record["score"] = json!(pair.score);
+            }
+            lines.push_str(&crate::text::sorted(&record).to_string());
+            lines.push('\n');
+        }
+        crate::unpack::write(path, lines.as_bytes()).map_err(Error::io("write", path))
+    }
+
+    /// How many pairs there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// Adds a pair; false where it was there before.
+    pub fn push(
         &mut self,
-        record: &Map<String, Value>,
-        fields: &Fields,
-        seen: &mut HashSet<(u32, u32, Vec<u32>)>,
-    ) -> Result<(), String> {
+        query: &str,
+        positive: &str,
+        negatives: &[&str],
+        score: Option<f32>,
+    ) -> bool {
+        let (query, positive) = (self.queries.number(query), self.documents.number(positive));
+        let negatives: Vec<u32> = negatives.iter().map(|n| self.documents.number(n)).collect();
+        let new = self.seen.insert((query, positive, negatives.clone()));
+        if new {
+            let score = score.unwrap_or(f32::NAN);
+            self.pairs.push(Pair { query, positive, negatives, score });
+        } else {
+            self.repeated += 1;
+        }
+        new
+    }
+
+    fn add(&mut self, record: &Map<String, Value>, fields: &Fields) -> Result<(), String> {
         let query = text(record, fields.query.as_deref(), &QUERY)?;
         let positive = text(record, fields.positive.as_deref(), &POSITIVE)?;
         let negatives = match find(record, fields.negative.as_deref(), &NEGATIVE) {
@@ -146,86 +209,25 @@ impl Pairs {
             }
         };
         let score = match find(record, fields.score.as_deref(), &SCORE) {
-            None | Some((_, Value::Null)) => f64::NAN,
-            Some((name, value)) => value
-                .as_f64()
-                .or_else(|| value.as_str().and_then(|s| s.trim().parse().ok()))
-                .filter(|score| score.is_finite())
-                .ok_or_else(|| format!("field {name:?}: expected a number, found {value}"))?,
+            None | Some((_, Value::Null)) => None,
+            Some((name, value)) => Some(
+                value
+                    .as_f64()
+                    .or_else(|| value.as_str().and_then(|s| s.trim().parse().ok()))
+                    .filter(|score| score.is_finite())
+                    .ok_or_else(|| format!("field {name:?}: expected a number, found {value}"))?,
+            ),
         };
-        let (query, positive) = (self.queries.number(query), self.documents.number(positive));
-        let negatives: Vec<u32> = negatives.iter().map(|n| self.documents.number(n)).collect();
-        if !seen.insert((query, positive, negatives.clone())) {
-            self.repeated += 1;
-            return Ok(());
-        }
         #[expect(clippy::cast_possible_truncation, reason = "a score needs no more")]
-        self.pairs.push(Pair { query, positive, negatives, score: score as f32 });
-        Ok(())
-    }
-
-    /// Whether this is enough for a loss and batches of `batch` pairs.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] saying what is missing.
-    pub(super) fn suit(&self, loss: Loss, batch: usize) -> Result<()> {
-        let refuse = |reason: String| Err(Error::parameter("train", reason));
-        if loss.needs_company() {
-            if batch < 2 {
-                return Err(Error::parameter(
-                    "batch",
-                    format!(
-                        "{batch}; this loss compares each pair with the others of its batch, so a \
-                         batch needs at least 2 pairs"
-                    ),
-                ));
-            }
-            if self.pairs.len() < 2 {
-                return refuse(
-                    "one pair is too few: this loss compares each pair with others".to_owned(),
-                );
-            }
-            let first = self.pairs.first().map(|p| p.query);
-            if self.pairs.iter().all(|p| Some(p.query) == first) {
-                return refuse(
-                    "all queries are the same; nothing can be learnt from telling their documents \
-                     apart"
-                        .to_owned(),
-                );
-            }
-            if self.pairs.iter().all(|p| Some(p.positive) == self.pairs.first().map(|p| p.positive))
-            {
-                return refuse(
-                    "all positives are the same; there is nothing to tell apart".to_owned(),
-                );
-            }
-        }
-        let without = self.pairs.iter().filter(|p| p.negatives.is_empty()).count();
-        if loss.needs_negatives() && without > 0 {
-            return refuse(format!(
-                "{without} of {} pairs have no negative, which this loss needs",
-                self.pairs.len()
-            ));
-        }
-        let unscored = self.pairs.iter().filter(|p| p.score.is_nan()).count();
-        if loss.needs_scores() && unscored > 0 {
-            return refuse(format!(
-                "{unscored} of {} pairs have no score, which this loss needs",
-                self.pairs.len()
-            ));
-        }
+        self.push(query, positive, &negatives, score.map(|score| score as f32));
         Ok(())
     }
 
     /// Pairs whose query or positive `other` holds too.
-    pub(super) fn overlap(&self, other: &Self) -> usize {
-        let known = |texts: &Texts, number: u32, others: &Texts| {
-            let text = usize::try_from(number).ok().and_then(|i| texts.all.get(i));
-            text.is_some_and(|text| others.holds(text))
-        };
+    pub(crate) fn overlap(&self, other: &Self) -> usize {
         let shared = |pair: &&Pair| {
-            known(&self.queries, pair.query, &other.queries)
-                || known(&self.documents, pair.positive, &other.documents)
+            other.queries.holds(self.queries.text(pair.query))
+                || other.documents.holds(self.documents.text(pair.positive))
         };
         self.pairs.iter().filter(shared).count()
     }
@@ -331,22 +333,22 @@ mod tests {
     }
 
     #[test]
-    fn data_that_does_not_suit_a_loss_is_refused() {
-        let reason = |lines: &[u8], loss: Loss, batch: usize| {
-            read("a.jsonl", lines).unwrap().suit(loss, batch).unwrap_err().to_string()
-        };
-        let one = b"{\"query\":\"a\",\"positive\":\"b\"}\n";
-        let same = b"{\"query\":\"a\",\"positive\":\"b\"}\n{\"query\":\"a\",\"positive\":\"c\"}\n";
-        assert!(reason(one, Loss::default(), 8).contains("one pair is too few"));
-        assert!(reason(same, Loss::default(), 8).contains("all queries are the same"));
-        assert!(reason(same, Loss::default(), 1).contains("at least 2 pairs"));
-        assert!(reason(same, Loss::MarginMse, 8).contains("2 of 2 pairs have no negative"));
-        assert!(reason(same, Loss::Cosent { scale: 20.0 }, 8).contains("all queries are the same"));
-        let scored =
-            b"{\"query\":\"a\",\"positive\":\"b\"}\n{\"query\":\"x\",\"positive\":\"c\"}\n";
-        assert!(reason(scored, Loss::Cosent { scale: 20.0 }, 8).contains("have no score"));
-        let found = read("a.jsonl", scored).unwrap();
-        assert!(found.suit(Loss::default(), 2).is_ok());
-        assert_eq!(found.overlap(&read("b.jsonl", one).unwrap()), 1);
+    fn what_is_written_is_read_again() {
+        let mut pairs = Pairs::default();
+        assert!(pairs.push("a", "b \"c\"\n", &[], None));
+        assert!(pairs.push("a", "d", &["b", "e"], Some(0.5)));
+        assert!(!pairs.push("a", "d", &["b", "e"], None));
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["pairs.jsonl", "pairs.jsonl.gz"] {
+            let path = folder.path().join(name);
+            pairs.write(&path).unwrap();
+            let again = Pairs::read(&path, &Fields::default()).unwrap();
+            assert_eq!((again.len(), again.repeated), (2, 0));
+            assert_eq!(again.documents.all, ["b \"c\"", "d", "b", "e"]);
+            assert_eq!(again.pairs[1], pairs.pairs[1]);
+        }
+        std::fs::write(folder.path().join("no.jsonl.gz"), "no gzip").unwrap();
+        let error = Pairs::read(&folder.path().join("no.jsonl.gz"), &Fields::default());
+        assert!(error.unwrap_err().to_string().contains(":1: it cannot be read"));
     }
 }
