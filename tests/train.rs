@@ -26,6 +26,7 @@ fn main() {
     let tests = vec![
         needs_models("the_trained_form_equals_the_fp32_graph", equals_the_graph),
         needs_models("a_trained_model_is_used_by_its_path", used_by_its_path),
+        needs_models("a_trained_model_has_onnx_files_and_a_name", has_onnx_files_and_a_name),
         needs_models("bad_input_has_its_exit_status_and_reason", bad_input),
         needs_models_and_data("medquad_gains", medquad_gains)
             .with_ignored_flag(!long() || support::offline() || support::shared_data().is_none()),
@@ -125,6 +126,67 @@ fn used_by_its_path() {
     assert!(status == 0 && out.contains("kettle"), "{out}{err}");
     let (status, _, err) = vdb(path, &command);
     assert!(status == 2 && err.contains("holds a model already"), "{err}");
+}
+
+/// A home of its own with the models of the shared one, so that names given here stay here.
+fn own_home(folder: &Path) -> vdb::model::Home {
+    let shared = support::models().home().folder().canonicalize().unwrap();
+    let home = folder.join("home");
+    fs::create_dir_all(home.join("models")).unwrap();
+    let base = DEFAULT_ENCODER.to_lowercase();
+    for own in ["runtime".to_owned(), format!("models/{base}")] {
+        std::os::unix::fs::symlink(shared.join(&own), home.join(&own)).unwrap();
+    }
+    vdb::model::Home::at(home)
+}
+
+fn has_onnx_files_and_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write_pairs(path);
+    let home = own_home(path);
+    let vdb = |command: &[&str]| support::vdb_in(path, home.folder(), command);
+    let train = ["train", "contrastive", "pairs.jsonl", "--batch", "8", "--lora", "--name"];
+    let (status, _, err) = vdb(&[&train[..], &["Tuned", "-o", "out"]].concat());
+    assert_eq!(status, 0, "{err}");
+    let (_, out, _) = vdb(&["models", "list"]);
+    assert!(out.lines().any(|line| line.starts_with("Tuned ") && line.contains("ready")), "{out}");
+    // The name is enough, wherever the folder went.
+    let texts = texts();
+    let texts: Vec<&str> = texts.iter().take(20).map(String::as_str).collect();
+    let spec = vdb::encode::EncoderSpec::from_folder(&path.join("out")).unwrap();
+    let trained = TrainableEncoder::open(&spec, None, 0).unwrap();
+    let right = trained.encode(&texts, InputKind::Document, 2).unwrap();
+    fs::rename(path.join("out"), path.join("away")).unwrap();
+    let (status, _, err) = vdb(&["ingest", "doc.txt", "--model", "tuned"]);
+    assert_eq!(status, 0, "{err}");
+    // Other programs run the graphs: so do we, as models that are ready.
+    for (file, least) in [("model.onnx", 0.999_99), ("model_int8.onnx", 0.97)] {
+        let ready = path.join("ready");
+        fs::create_dir_all(&ready).unwrap();
+        for name in ["tokenizer.json", "config.json"] {
+            fs::copy(path.join("away").join(name), ready.join(name)).unwrap();
+        }
+        fs::copy(path.join("away/onnx").join(file), ready.join("model.onnx")).unwrap();
+        let weights = file.replace(".onnx", ".weights");
+        fs::copy(path.join("away/onnx").join(&weights), ready.join(&weights)).unwrap();
+        let encoder = support::models().encoder(&ready.display().to_string()).unwrap();
+        let found = encoder.get().unwrap().encode(&texts, InputKind::Document).unwrap();
+        for (found, right) in found.iter().zip(&right) {
+            let cosine: f32 = found.vector.iter().zip(right).map(|(a, b)| a * b).sum();
+            assert!(cosine > least, "{file}: {cosine}");
+        }
+        fs::remove_dir_all(&ready).unwrap();
+    }
+    let (status, _, err) = vdb(&[&train[..], &[DEFAULT_ENCODER, "-o", "other"]].concat());
+    assert!(status == 2 && err.contains("is known already"), "{err}");
+    assert!(!path.join("other").exists(), "refused before anything is trained");
+    let (status, _, err) = vdb(&["models", "remove", "tuned"]);
+    assert_eq!(status, 0, "{err}");
+    let (_, out, _) = vdb(&["models", "list"]);
+    assert!(!out.contains("Tuned"), "{out}");
+    let (status, _, err) = vdb(&["models", "add", "away", "--name", "../evil"]);
+    assert!(status == 2 && err.contains("letters, digits"), "{err}");
 }
 
 fn bad_input() {

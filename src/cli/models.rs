@@ -1,13 +1,14 @@
-//! `vdb models list|pull|info`
+//! `vdb models list|pull|add|remove|info`
 
 use super::Status;
 use super::options::Global;
 use super::output::{Out, bytes};
 use super::setup::bring;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Manifest, ModelKind, Models};
 use clap::Subcommand;
 use serde_json::json;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -15,6 +16,19 @@ pub(super) enum Command {
     List,
     /// Fetch a model
     Pull {
+        /// Its name
+        name: String,
+    },
+    /// Take up an encoder of your own, so that every command knows it by name
+    Add {
+        /// A folder that holds it, as training leaves one
+        folder: PathBuf,
+        /// Its name [default: the folder's]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Delete the files of a model, and forget it where it is one of your own
+    Remove {
         /// Its name
         name: String,
     },
@@ -38,6 +52,17 @@ pub(super) fn run(global: &Global, command: &Command, out: &Out) -> Result<Statu
             let fetched = bring(global, manifest, *out)?;
             let state = if fetched == 0 { "was there already" } else { "is there" };
             out.note(&format!("{} {state}", manifest.name));
+        }
+        Command::Add { folder, name } => {
+            let whole = folder.canonicalize().map_err(Error::io("resolve", folder))?;
+            let own = whole.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.as_deref().unwrap_or(&own);
+            let manifest = global.models()?.add(folder, name, None)?;
+            list(&models, &manifest, *out)?;
+        }
+        Command::Remove { name } => {
+            global.models()?.remove(name)?;
+            out.note(&format!("{name} is removed"));
         }
         Command::Info { name } => info(&models, models.registry().get(name)?, *out)?,
     }

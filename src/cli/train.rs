@@ -1,15 +1,16 @@
-//! `vdb train contrastive`
+//! `vdb train contrastive|merge`
 
 use super::options::Global;
 use super::output::{Out, count, printable};
 use super::progress::Progress;
 use super::{Status, interrupt};
+use crate::encode::EncoderSpec;
 use crate::error::{Error, Result};
-use crate::model::{DEFAULT_ENCODER, Device};
+use crate::model::{DEFAULT_ENCODER, Device, Models};
 use crate::pairs::Fields;
 use crate::train::{
     AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Outcome, Schedule, StepSummary,
-    TrainEvent, contrastive,
+    TrainEvent, contrastive, merge,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -23,6 +24,24 @@ use std::sync::atomic::Ordering;
 pub(super) enum Command {
     /// Fine-tune an encoder on pairs of texts that belong together
     Contrastive(Box<Arguments>),
+    /// Put adapters, several of them at once if you like, into the weights of their base
+    Merge(MergeArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MergeArguments {
+    /// Folders that training with --lora left
+    #[arg(required = true)]
+    adapters: Vec<PathBuf>,
+    /// Folder for the result
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+    /// The base over which they were trained
+    #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_ENCODER)]
+    model: String,
+    /// Also take up the result under this name, so that every command knows it
+    #[arg(long)]
+    name: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,6 +70,9 @@ pub(super) struct Arguments {
     /// Encoder to start from: a name from `vdb models list`, or a folder
     #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_ENCODER)]
     model: String,
+    /// Also take up the result under this name, so that every command knows it
+    #[arg(long)]
+    name: Option<String>,
     /// Go on from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
@@ -183,6 +205,7 @@ struct LoraArguments {
 pub(super) fn run(global: &Global, command: &Command, out: &Out) -> Result<Status> {
     match command {
         Command::Contrastive(arguments) => train(global, arguments, *out),
+        Command::Merge(arguments) => put_together(global, arguments, *out),
     }
 }
 
@@ -194,6 +217,9 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
         });
     }
     let models = global.models()?;
+    if let Some(name) = &arguments.name {
+        models.check_new(name, &arguments.output)?;
+    }
     let spec = models.encoder_spec(&arguments.model)?;
     let mut options = options(global, arguments);
     options.licence = models.registry().get(&arguments.model).ok().map(|m| m.licence.clone());
@@ -227,15 +253,53 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
         ));
         return Ok(Status::Interrupted);
     }
-    finish(&outcome, out)
+    let name = arguments.name.as_deref();
+    take_up(models, &outcome.folder, name, options.licence, out)?;
+    finish(&outcome, name, out)
 }
 
-fn finish(outcome: &Outcome, out: Out) -> Result<Status> {
+fn put_together(global: &Global, arguments: &MergeArguments, out: Out) -> Result<Status> {
+    let MergeArguments { adapters, output, model, name } = arguments;
+    let models = global.models()?;
+    let adapters: Vec<&Path> = adapters.iter().map(PathBuf::as_path).collect();
+    merge(&models.encoder_spec(model)?, &adapters, output)?;
+    let licence = models.registry().get(model).ok().map(|m| m.licence.clone());
+    take_up(models, output, name.as_deref(), licence, out)?;
+    if out.json {
+        out.json_line(&json!({"folder": output, "name": name}))?;
+    } else {
+        out.line(&output.display().to_string())?;
+    }
+    Ok(Status::Done)
+}
+
+/// Adds ONNX files to the result, and takes it up under its name.
+fn take_up(
+    mut models: Models,
+    folder: &Path,
+    name: Option<&str>,
+    licence: Option<String>,
+    out: Out,
+) -> Result<()> {
+    let written = models.runtime().and_then(|runtime| {
+        EncoderSpec::from_folder(folder)?.write_onnx(&runtime, &folder.join("onnx"))
+    });
+    match written {
+        Ok(_) => {}
+        // Training needs no runtime; the rest of the result is there.
+        Err(error @ Error::NotSetUp { .. }) => out.note(&format!("note: no ONNX files: {error}")),
+        Err(error) => return Err(error),
+    }
+    name.map_or(Ok(()), |name| models.add(folder, name, licence).map(drop))
+}
+
+fn finish(outcome: &Outcome, name: Option<&str>, out: Out) -> Result<Status> {
     let ndcg = |quality: Option<crate::train::DevQuality>| quality.map(|q| q.ndcg_10);
     let (before, after) = (ndcg(outcome.before), ndcg(outcome.after));
     if out.json {
         out.json_line(&json!({
             "folder": outcome.folder,
+            "name": name,
             "steps": outcome.steps,
             "before": before,
             "after": after,
@@ -247,7 +311,8 @@ fn finish(outcome: &Outcome, out: Out) -> Result<Status> {
         out.line(&format!("dev nDCG@10 {before:.4} before, {after:.4} after{words}"))?;
     }
     out.line(&outcome.folder.display().to_string())?;
-    out.note(&format!("use it: vdb ingest --model {} PATH", outcome.folder.display()));
+    let folder = outcome.folder.display().to_string();
+    out.note(&format!("use it: vdb ingest --model {} PATH", name.unwrap_or(&folder)));
     Ok(Status::Done)
 }
 

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "models")]
 mod batch;
+#[cfg(feature = "models")]
+mod export;
 mod handle;
 #[cfg(feature = "models")]
 mod onnx;

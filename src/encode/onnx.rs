@@ -58,8 +58,9 @@ pub struct EncoderOptions {
 }
 
 impl EncoderSpec {
-    /// Reads a folder that holds an encoder: `tokenizer.json`, and either a ready ONNX model
-    /// (`model.onnx`, `onnx/model.onnx`) or `model.safetensors` with `config.json`. Pooling and
+    /// Reads a folder that holds an encoder: `tokenizer.json`, and either `model.safetensors` with a
+    /// `config.json` of the BERT family, or a ready ONNX model (`model.onnx`, `onnx/model.onnx`); where
+    /// both are there, the former, from which the faster graph is made. Pooling and
     /// window come from sentence-transformers' `1_Pooling/config.json` and
     /// `sentence_bert_config.json` where they are there (else mean, and 512 tokens or the model's
     /// positions), and prefixes from the prompts of `config_sentence_transformers.json`. A ready model needs no `config.json` where it declares the width of its output.
@@ -78,8 +79,6 @@ impl EncoderSpec {
                 .to_owned(),
         };
         let tokenizer = find(&["tokenizer.json"]).ok_or_else(|| missing("tokenizer.json"))?;
-        let weights = find(&["model.onnx", "onnx/model.onnx", "model.safetensors"])
-            .ok_or_else(|| missing("model.safetensors"))?;
         let config = find(&["config.json"]);
         let read = |path: &Path| std::fs::read_to_string(path).map_err(Error::io("read", path));
         let read_json = |path: &Path| -> Result<serde_json::Value> {
@@ -98,6 +97,13 @@ impl EncoderSpec {
             Some(Ok(config)) => config.positions(),
             _ => positions,
         });
+        let published = find(&["model.safetensors"]);
+        let weights = published
+            .clone()
+            .filter(|_| matches!(known, Some(Ok(_))))
+            .or_else(|| find(&["model.onnx", "onnx/model.onnx"]))
+            .or(published)
+            .ok_or_else(|| missing("model.safetensors"))?;
         let (dimensions, weights_sha256) = if is_ready(&weights) {
             let ready = onnx::check(&name, &weights)?;
             let names: Vec<&str> = ready.widths.iter().map(|(name, _)| name.as_str()).collect();
@@ -152,6 +158,43 @@ impl EncoderSpec {
         })
     }
 
+    /// What its configuration says, which the rest of the description must not contradict.
+    ///
+    /// # Errors
+    /// [`Error::Model`], [`Error::Io`].
+    pub(super) fn architecture(&self) -> Result<BertConfig> {
+        let refuse = |reason: String| Error::Model { name: self.name.clone(), reason };
+        let Some(path) = &self.config else {
+            return Err(refuse("safetensors weights need a config.json".to_owned()));
+        };
+        let json = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let config = BertConfig::parse(&self.name, &json)?;
+        if self.window > config.positions() || config.dimensions() != self.dimensions {
+            return Err(refuse(format!(
+                "it is said to have a window of {} and {} dimensions; its config.json allows \
+                 {} and {}",
+                self.window,
+                self.dimensions,
+                config.positions(),
+                config.dimensions()
+            )));
+        }
+        Ok(config)
+    }
+
+    /// What its graph is built from.
+    pub(super) fn recipe<'a>(&'a self, config: &'a BertConfig, precision: Precision) -> Recipe<'a> {
+        Recipe {
+            name: &self.name,
+            weights: &self.weights,
+            weights_sha256: &self.weights_sha256,
+            config,
+            precision,
+            tokenizer_sha256: &self.tokenizer_sha256,
+            window: self.window,
+        }
+    }
+
     /// What an encoder of this description will say that its vectors are made of.
     #[must_use]
     pub fn fingerprint(&self, precision: Precision) -> Fingerprint {
@@ -175,7 +218,7 @@ impl EncoderSpec {
 }
 
 /// Whether weights are a graph already.
-fn is_ready(weights: &Path) -> bool {
+pub(super) fn is_ready(weights: &Path) -> bool {
     weights.extension().is_some_and(|e| e == "onnx")
 }
 
@@ -224,30 +267,8 @@ impl OnnxEncoder {
             onnx::check(&spec.name, &spec.weights)?;
             spec.weights.clone()
         } else {
-            let Some(path) = &spec.config else {
-                return Err(refuse("safetensors weights need a config.json".to_owned()));
-            };
-            let json = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-            let config = BertConfig::parse(&spec.name, &json)?;
-            if spec.window > config.positions() || config.dimensions() != spec.dimensions {
-                return Err(refuse(format!(
-                    "it is said to have a window of {} and {} dimensions; its config.json allows \
-                     {} and {}",
-                    spec.window,
-                    spec.dimensions,
-                    config.positions(),
-                    config.dimensions()
-                )));
-            }
-            let recipe = Recipe {
-                name: &spec.name,
-                weights: &spec.weights,
-                weights_sha256: &spec.weights_sha256,
-                config: &config,
-                precision: options.precision,
-                tokenizer_sha256: &spec.tokenizer_sha256,
-                window: spec.window,
-            };
+            let config = spec.architecture()?;
+            let recipe = spec.recipe(&config, options.precision);
             graph(runtime, &recipe, &options.graphs, &|text| {
                 truncated(tokenizer.ids(text)?, spec.window).map(|(ids, _)| ids)
             })?
@@ -509,7 +530,7 @@ impl std::fmt::Debug for OnnxEncoder {
 
 /// Cuts ids to the window, keeping the special token at the end, and counts what was cut.
 #[expect(clippy::unnecessary_wraps, reason = "it is mapped over results")]
-fn truncated(mut ids: Vec<u32>, window: usize) -> Result<(Vec<u32>, usize)> {
+pub(super) fn truncated(mut ids: Vec<u32>, window: usize) -> Result<(Vec<u32>, usize)> {
     let cut = ids.len().saturating_sub(window);
     if cut > 0
         && let Some(last) = ids.last().copied()

@@ -59,6 +59,18 @@ pub(crate) fn graph(
     if path.is_file() && path.with_file_name(weights_name(&path)).is_file() {
         return Ok(path);
     }
+    make(runtime, recipe, &path, limit, tokenize)?;
+    Ok(path)
+}
+
+/// Builds the graph of `recipe` at `path`, with weights of 8 bits within `limit`.
+pub(crate) fn make(
+    runtime: &Runtime,
+    recipe: &Recipe<'_>,
+    path: &Path,
+    limit: i8,
+    tokenize: &dyn Fn(&str) -> Result<Vec<u32>>,
+) -> Result<()> {
     let config = recipe.config;
     let file = WeightFile::read(recipe.name, recipe.weights)?;
     let ranges = match recipe.precision {
@@ -69,8 +81,8 @@ pub(crate) fn graph(
         Precision::Int8 => Form::Int8(&ranges, limit),
         Precision::Fp32 => Form::Fp32,
     };
-    write(&path, |name, weights| build(config, &file, &form, name, weights))?;
-    Ok(path)
+    write(path, |name, weights| build(config, &file, &form, name, weights))?;
+    Ok(())
 }
 
 /// The name of the weights file beside a model file.

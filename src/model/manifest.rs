@@ -3,12 +3,14 @@
 //!
 //! A file is known by its sha256; a source is only a way to get it. Sources are tried in order.
 
-use crate::encode::Pooling;
+use crate::encode::{EncoderSpec, Pooling};
 use crate::error::{Error, Result};
-use serde::Deserialize;
+use crate::hash::sha256_of;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// What a manifest describes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ModelKind {
@@ -21,7 +23,7 @@ pub enum ModelKind {
 }
 
 /// A model or the runtime.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Manifest {
@@ -47,7 +49,7 @@ pub struct Manifest {
 }
 
 /// How an encoder's vectors are made.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EncoderSection {
@@ -75,7 +77,7 @@ impl EncoderSection {
 }
 
 /// A place that has all files of a manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Source {
@@ -95,6 +97,11 @@ pub enum Source {
         /// A commit.
         revision: String,
     },
+    /// A folder of this machine, as training leaves one; copied.
+    Folder {
+        /// Its absolute path.
+        path: String,
+    },
 }
 
 impl std::fmt::Display for Source {
@@ -102,12 +109,13 @@ impl std::fmt::Display for Source {
         match self {
             Self::Wheel { package, version, .. } => write!(f, "wheel {package} {version}"),
             Self::Hub { repository, .. } => write!(f, "hub {repository}"),
+            Self::Folder { path } => write!(f, "folder {path}"),
         }
     }
 }
 
 /// A file of a manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FileEntry {
@@ -126,6 +134,24 @@ pub struct FileEntry {
 }
 
 impl FileEntry {
+    /// A file below `folder` as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn of(folder: &Path, path: &Path) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let member = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
+        let size = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+        Ok(Self {
+            member: Some(member).filter(|member| *member != name),
+            name,
+            package: None,
+            size: Some(size),
+            sha256: sha256_of(path)?,
+            platform: None,
+        })
+    }
+
     /// Its path in a source whose files lie in `folder`.
     pub(crate) fn path_in(&self, folder: &str) -> String {
         let member = self.member.as_deref().unwrap_or(&self.name);
@@ -146,17 +172,60 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<(), String> {
-        let plain = |text: &str| {
-            !text.is_empty()
-                && !text.starts_with('.')
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    /// An encoder whose files, each with its sha256, lie in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a name that is none, of the model or of a file.
+    pub(crate) fn of_encoder(
+        spec: &EncoderSpec,
+        (name, description, licence): (&str, String, String),
+        folder: String,
+        files: Vec<FileEntry>,
+    ) -> Result<Self> {
+        let manifest = Self {
+            name: name.to_owned(),
+            kind: ModelKind::Encoder,
+            description,
+            licence,
+            page: folder.clone(),
+            quality: None,
+            encoder: Some(EncoderSection {
+                pooling: spec.pooling.to_string(),
+                window: spec.window,
+                dimensions: spec.dimensions,
+                query_prefix: spec.query_prefix.clone(),
+                document_prefix: spec.document_prefix.clone(),
+            }),
+            sources: vec![Source::Folder { path: folder }],
+            files,
         };
-        if !plain(&self.name) {
-            return Err(format!("name {:?}; letters, digits, '-', '_' and '.'", self.name));
+        manifest.check().map_err(|reason| Error::parameter("folder", reason))?;
+        Ok(manifest)
+    }
+
+    /// The text that [`Self::parse`] reads.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for what TOML cannot say.
+    pub(crate) fn to_text(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::parameter("manifest", e.to_string()))
+    }
+
+    /// Whether a model can have this name.
+    ///
+    /// # Errors
+    /// In words, what a name is made of.
+    pub(crate) fn check_name(name: &str) -> Result<(), String> {
+        if is_plain(name) {
+            return Ok(());
         }
+        Err(format!("{name:?}; letters, digits, '-', '_' and '.' are expected"))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        Self::check_name(&self.name).map_err(|reason| format!("name {reason}"))?;
         for file in &self.files {
-            if !plain(&file.name) {
+            if !is_plain(&file.name) {
                 return Err(format!("file name {:?}; a plain name is expected", file.name));
             }
             let hex = file.sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
@@ -194,4 +263,11 @@ impl Manifest {
     pub fn bytes(&self) -> u64 {
         self.files().iter().filter_map(|f| f.size).fold(0, u64::saturating_add)
     }
+}
+
+/// A name that is safe as one of a file, on every system.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('.')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }

@@ -1,5 +1,6 @@
 //! Models: where they come from, how they become graphs, and the runtime that runs them.
 
+mod add;
 mod bytes;
 mod calibrate;
 pub(crate) mod decoder_graph;

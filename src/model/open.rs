@@ -88,6 +88,10 @@ impl Models {
         &self.registry
     }
 
+    pub(super) fn set_registry(&mut self, registry: Registry) {
+        self.registry = registry;
+    }
+
     /// An encoder by its manifest's name or by the folder that holds it. Nothing of it is loaded
     /// before it is needed.
     ///

@@ -1,14 +1,14 @@
 //! The result of a run: a model folder that every command takes by its path, and that
 //! sentence-transformers reads too, with a card and a picture of how it came about.
 
-use super::checkpoint::State;
+use super::checkpoint::{self, State};
 use super::contrastive::{ContrastiveOptions, DataSummary};
 use super::encoder::TrainableEncoder;
 use super::loss::Loss;
 use super::measure::DevQuality;
-use crate::encode::Pooling;
+use crate::encode::{EncoderSpec, Pooling};
 use crate::error::{Error, Result};
-use crate::model::import::write_weights;
+use crate::model::import::{NamedTensor, write_weights};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -17,6 +17,10 @@ use std::path::Path;
 
 /// The file without which a folder is no model.
 pub(super) const WEIGHTS: &str = "model.safetensors";
+
+/// An adapter alone, and what it belongs to.
+pub(super) const ADAPTER: &str = "adapter.safetensors";
+pub(super) const ADAPTER_NOTES: &str = "adapter.json";
 
 /// What the card says.
 pub(super) struct Facts<'a> {
@@ -34,7 +38,52 @@ pub(super) struct Facts<'a> {
 /// [`Error::Io`].
 pub(super) fn write(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Result<()> {
     let folder = &facts.options.output;
-    let spec = &encoder.spec;
+    describe(&encoder.spec, folder)?;
+    let card = card(encoder, facts);
+    put(&folder.join("card.json"), &card)?;
+    let path = folder.join("README.md");
+    fs::write(&path, readme(encoder, facts, &card)).map_err(Error::io("write", &path))?;
+    let path = folder.join("train.svg");
+    let curves = super::plot::curves(&facts.state.losses, facts.state.before, &facts.state.dev);
+    fs::write(&path, curves).map_err(Error::io("write", &path))?;
+    let scale = encoder.lora.as_ref().map_or(1.0, super::adapter::LoraOptions::scale);
+    if let Some(lora) = &encoder.lora {
+        put(
+            &folder.join(ADAPTER_NOTES),
+            &json!({"base": encoder.spec.name, "base_sha256": encoder.spec.weights_sha256,
+                "lora": lora}),
+        )?;
+        let own = checkpoint::trained(&encoder.parameters)?;
+        write_weights(&folder.join(ADAPTER), &own, HashMap::new())?;
+    }
+    weights(folder, &encoder.parameters.published(&encoder.config, scale)?)
+}
+
+/// Writes the weights of a result, whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn weights(folder: &Path, tensors: &[NamedTensor]) -> Result<()> {
+    let notes = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let temporary = folder.join(".unfinished-model");
+    let place = folder.join(WEIGHTS);
+    let written = write_weights(&temporary, tensors, notes).and_then(|()| {
+        fs::File::open(&temporary)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&temporary, &place))
+            .map_err(Error::io("write", &place))
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Writes what an encoder's folder needs beside its weights, for us and for sentence-transformers.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn describe(spec: &EncoderSpec, folder: &Path) -> Result<()> {
     let copy = |from: &Path, name: &str| {
         fs::copy(from, folder.join(name)).map(drop).map_err(Error::io("copy", from))
     };
@@ -76,37 +125,7 @@ pub(super) fn write(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Result<()>
             part(1, "1_Pooling", "Pooling"),
             part(2, "2_Normalize", "Normalize")
         ]),
-    )?;
-    let card = card(encoder, facts);
-    put(&folder.join("card.json"), &card)?;
-    let path = folder.join("README.md");
-    fs::write(&path, readme(encoder, facts, &card)).map_err(Error::io("write", &path))?;
-    let path = folder.join("train.svg");
-    let curves = super::plot::curves(&facts.state.losses, facts.state.before, &facts.state.dev);
-    fs::write(&path, curves).map_err(Error::io("write", &path))?;
-    let notes: HashMap<String, String> =
-        std::iter::once(("format".to_owned(), "pt".to_owned())).collect();
-    let scale = encoder.lora.as_ref().map_or(1.0, super::adapter::LoraOptions::scale);
-    if let Some(lora) = &encoder.lora {
-        put(
-            &folder.join("adapter.json"),
-            &json!({"base": spec.name, "base_sha256": spec.weights_sha256, "lora": lora}),
-        )?;
-        let own = encoder.parameters.all.iter().filter(|p| p.trained);
-        let own = own.map(|p| Ok((p.name.clone(), p.values.dims().to_vec(), p.to_vec()?)));
-        write_weights(
-            &folder.join("adapter.safetensors"),
-            &own.collect::<Result<Vec<_>>>()?,
-            notes.clone(),
-        )?;
-    }
-    let temporary = folder.join(".unfinished-model");
-    write_weights(&temporary, &encoder.parameters.published(&encoder.config, scale)?, notes)?;
-    let place = folder.join(WEIGHTS);
-    fs::File::open(&temporary)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, &place))
-        .map_err(Error::io("write", &place))
+    )
 }
 
 fn put(path: &Path, value: &Value) -> Result<()> {

@@ -45,7 +45,7 @@ pub(super) struct Best {
 }
 
 /// What is trained, under its own names.
-fn trained(parameters: &Parameters) -> Result<Vec<NamedTensor>> {
+pub(super) fn trained(parameters: &Parameters) -> Result<Vec<NamedTensor>> {
     let trained = parameters.all.iter().filter(|p| p.trained);
     trained.map(|p| Ok((p.name.clone(), p.values.dims().to_vec(), p.to_vec()?))).collect()
 }
@@ -60,7 +60,7 @@ fn sync(path: &Path) -> Result<()> {
 }
 
 /// Reads what [`trained`] names into the parameters.
-fn read(path: &Path, parameters: &Parameters) -> Result<()> {
+pub(super) fn read(path: &Path, parameters: &Parameters) -> Result<()> {
     each(path, parameters, "", |_, values, parameter| parameter.set(values))
 }
 
@@ -92,22 +92,11 @@ pub(super) fn save(
     moments: &Moments,
 ) -> Result<()> {
     let temporary = folder.join(UNFINISHED);
-    if temporary.exists() {
-        fs::remove_dir_all(&temporary).map_err(Error::io("remove", &temporary))?;
+    if let Err(error) = fill(&temporary, state, parameters, moments) {
+        // A full disk has more need of the room.
+        let _ = fs::remove_dir_all(&temporary);
+        return Err(error);
     }
-    fs::create_dir_all(&temporary).map_err(Error::io("create", &temporary))?;
-    write(&temporary.join("weights.safetensors"), &trained(parameters)?)?;
-    for (name, all) in [("first", &moments.first), ("second", &moments.second)] {
-        let own = parameters.all.iter().zip(all).filter(|(p, _)| p.trained);
-        let tensors = own
-            .map(|(p, m)| (p.name.clone(), p.values.dims().to_vec(), m.clone()))
-            .collect::<Vec<_>>();
-        write(&temporary.join(format!("{name}.safetensors")), &tensors)?;
-    }
-    let path = temporary.join("state.json");
-    let json = serde_json::to_vec(state).map_err(|e| Error::corrupted("state", e.to_string()))?;
-    fs::write(&path, json).map_err(Error::io("write", &path))?;
-    sync(&path)?;
     let place = folder.join(format!("{PREFIX}{}", state.step));
     if place.exists() {
         fs::remove_dir_all(&place).map_err(Error::io("remove", &place))?;
@@ -120,6 +109,25 @@ pub(super) fn save(
         }
     }
     Ok(())
+}
+
+fn fill(temporary: &Path, state: &State, parameters: &Parameters, moments: &Moments) -> Result<()> {
+    if temporary.exists() {
+        fs::remove_dir_all(temporary).map_err(Error::io("remove", temporary))?;
+    }
+    fs::create_dir_all(temporary).map_err(Error::io("create", temporary))?;
+    write(&temporary.join("weights.safetensors"), &trained(parameters)?)?;
+    for (name, all) in [("first", &moments.first), ("second", &moments.second)] {
+        let own = parameters.all.iter().zip(all).filter(|(p, _)| p.trained);
+        let tensors = own
+            .map(|(p, m)| (p.name.clone(), p.values.dims().to_vec(), m.clone()))
+            .collect::<Vec<_>>();
+        write(&temporary.join(format!("{name}.safetensors")), &tensors)?;
+    }
+    let path = temporary.join("state.json");
+    let json = serde_json::to_vec(state).map_err(|e| Error::corrupted("state", e.to_string()))?;
+    fs::write(&path, json).map_err(Error::io("write", &path))?;
+    sync(&path)
 }
 
 /// The checkpoints in `folder`, by step.

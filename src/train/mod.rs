@@ -25,6 +25,7 @@ mod encoder;
 mod gradient;
 mod loss;
 mod measure;
+mod merge;
 mod ops;
 mod optimizer;
 mod parallel;
@@ -45,5 +46,6 @@ pub use contrastive::{
 pub use encoder::TrainableEncoder;
 pub use loss::Loss;
 pub use measure::DevQuality;
+pub use merge::merge;
 pub use optimizer::AdamW;
 pub use schedule::Schedule;

@@ -266,6 +266,20 @@ impl Parameters {
         Ok(published)
     }
 
+    /// Puts the adapters into the weights that they correct, for good.
+    pub(super) fn absorb(&mut self, scale: f32) -> Result<()> {
+        for place in &self.adapters {
+            if let Some(weight) = self.all.get(Self::of(place.layer, place.part)) {
+                let mut values = weight.to_vec()?;
+                self.merge(place, scale, &mut values)?;
+                weight.set(values)?;
+            }
+        }
+        self.adapters.clear();
+        self.all.retain(|parameter| !parameter.name.contains(".lora_"));
+        Ok(())
+    }
+
     /// Adds scale · up · down to the rows of `weight` that it corrects.
     fn merge(&self, place: &AdapterPlace, scale: f32, weight: &mut [f32]) -> Result<()> {
         use super::product::{Matrix, product};

@@ -319,6 +319,50 @@ fn a_run_that_is_stopped_anywhere_and_resumed_ends_the_same() {
     }
 }
 
+/// Corrections are sums: base + (first − base) + (second − base).
+#[test]
+fn adapters_of_one_base_are_merged_together_or_alone() {
+    let base = base();
+    let all = |folder: &Path| {
+        let file = WeightFile::read("", &folder.join("model.safetensors")).unwrap();
+        let weights = file.weights(&[""], crate::model::import::PROBE).unwrap();
+        let config = tiny(Pooling::Mean, "gelu", None).config;
+        let parameters = super::parameters::Parameters::read(&config, &weights, true).unwrap();
+        parameters.all.iter().flat_map(|p| p.to_vec().unwrap()).collect::<Vec<f32>>()
+    };
+    let mut folders = Vec::new();
+    for (rank, target) in [(2, LoraTarget::Query), (3, LoraTarget::Down)] {
+        let out = base.path().join(format!("adapter-{rank}"));
+        let lora = LoraOptions {
+            rank,
+            targets: vec![target, LoraTarget::Value],
+            ..LoraOptions::default()
+        };
+        let change = |options: &mut ContrastiveOptions| options.lora = Some(lora.clone());
+        trained(&out, base.path(), change, &mut |_| ControlFlow::Continue(())).unwrap();
+        folders.push(out);
+    }
+    let spec = EncoderSpec::from_folder(base.path()).unwrap();
+    let merged = |name: &str, adapters: &[&Path]| {
+        let out = base.path().join(name);
+        super::merge(&spec, adapters, &out).unwrap();
+        all(&out)
+    };
+    let (first, second) = (folders[0].as_path(), folders[1].as_path());
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    let (own, one, two) = (all(base.path()), all(first), all(second));
+    assert!(!near(&one, &own) && !near(&two, &own) && !near(&one, &two));
+    assert!(near(&merged("alone", &[first]), &one));
+    let sums: Vec<f32> =
+        own.iter().zip(&one).zip(&two).map(|((own, one), two)| one + two - own).collect();
+    assert!(near(&merged("together", &[first, second]), &sums));
+    let again = super::merge(&spec, &[first], &base.path().join("alone")).unwrap_err();
+    assert!(again.to_string().contains("holds a model already"));
+    let other = EncoderSpec::from_folder(first).unwrap();
+    let error = super::merge(&other, &[second], &base.path().join("other")).unwrap_err();
+    assert!(error.to_string().contains("whose weights are other ones"), "{error}");
+}
+
 #[test]
 fn training_finds_what_belongs_together_and_the_best_weights_are_kept() {
     let base = base();

@@ -135,12 +135,24 @@ pub fn words() -> CollectionOptions {
 
 /// Runs the binary in `folder` and returns exit status, standard output and standard error.
 pub fn vdb(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_vdb"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("VDB_DB")
-        .output()
-        .unwrap();
+    told(command(folder, arguments))
+}
+
+/// The same with models and their names in `home`.
+pub fn vdb_in(folder: &Path, home: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = command(folder, arguments);
+    command.env("VDB_HOME", home);
+    told(command)
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vdb"));
+    command.args(arguments).current_dir(folder).env_remove("VDB_DB");
+    command
+}
+
+fn told(mut command: Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
     (
         output.status.code().unwrap_or(-1),
         String::from_utf8(output.stdout).unwrap(),

