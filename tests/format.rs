@@ -20,10 +20,11 @@ use std::io::{Cursor, Write as _};
 use support::{files, words};
 use vdb::{CollectionOptions, Database, Document, Filter, Mode};
 
-/// The present format: format 1, with collection records of version 3 and segment files of version 4.
-const FIXTURE: &str = "tests/golden/format-1-collections-3.zip";
-/// With collection records of version 2.
-const OLDER_COLLECTIONS: &str = "tests/golden/format-1-segments-4.zip";
+/// The present format: format 1, with collection records of version 4 and segment files of version 4.
+const FIXTURE: &str = "tests/golden/format-1-collections-4.zip";
+/// With collection records of versions 2 and 3.
+const OLDER_COLLECTIONS: [&str; 2] =
+    ["tests/golden/format-1-segments-4.zip", "tests/golden/format-1-collections-3.zip"];
 /// With segment files of versions 1, 2 and 3, and before the last with collection records of version 1.
 const OLDER: [&str; 3] = [
     "tests/golden/format-1.zip",
@@ -50,7 +51,7 @@ fn final_documents() -> Vec<Document> {
 #[test]
 fn format_1_opens() {
     opens(FIXTURE, &[]);
-    opens(OLDER_COLLECTIONS, &[]);
+    OLDER_COLLECTIONS.into_iter().for_each(|fixture| opens(fixture, &[]));
 }
 
 /// An index is a cache, so one of an older version is made anew, and that is told.

@@ -13,9 +13,12 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::words;
 use vdb::db::Collection;
-use vdb::encode::Reranker;
+use vdb::encode::{Embedding, Encoder, Fingerprint, InputKind, Reranker, TokenEmbedding};
+use vdb::text::tokenizer::TokenSpans;
 use vdb::{CollectionOptions, Database, Document, Error, Filter, Hit, Mode, Query};
 
 /// Numbers of a small generator of its own, below `n`.
@@ -524,4 +527,109 @@ fn late_interaction_weighs_words_by_how_rare_they_are() {
     // In batches they are the same.
     let query = collection.query("the apple quince").top_k(4).rerank(4);
     assert_eq!(Query::run_all(&[query])[0].as_ref().unwrap(), &hits);
+}
+
+/// Counts what is encoded.
+struct Counted(support::HashedWords, Arc<AtomicUsize>);
+
+impl Encoder for Counted {
+    fn dimensions(&self) -> usize {
+        self.0.dimensions()
+    }
+    fn window(&self) -> usize {
+        self.0.window()
+    }
+    fn fingerprint(&self) -> &Fingerprint {
+        self.0.fingerprint()
+    }
+    fn tokens(&self) -> &dyn TokenSpans {
+        self.0.tokens()
+    }
+    fn overhead(&self) -> usize {
+        self.0.overhead()
+    }
+    fn encode(&self, texts: &[&str], kind: InputKind) -> vdb::Result<Vec<Embedding>> {
+        self.1.fetch_add(texts.len(), Ordering::Relaxed);
+        self.0.encode(texts, kind)
+    }
+    fn encode_tokens(&self, texts: &[(&str, InputKind)]) -> vdb::Result<Vec<TokenEmbedding>> {
+        self.1.fetch_add(texts.len(), Ordering::Relaxed);
+        self.0.encode_tokens(texts)
+    }
+}
+
+/// Stored token vectors give the scores that encoding the passages gives, in 8 bits, through reopening,
+/// replacing, re-embedding and removing; only the query is encoded.
+#[test]
+fn kept_token_vectors_rerank_without_encoding_passages() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = |name: &str| -> Arc<dyn Encoder> {
+        Arc::new(Counted(support::HashedWords::new(name), Arc::clone(&count)))
+    };
+    let texts = ["apple pear", "apple plum", "the apple cherry", "quince cherry", "apple pear"];
+    let documents = || (0..).zip(texts).map(|(i, t): (u32, _)| Document::new(format!("d{i}"), t));
+    let plain = Database::open(folder.path().join("plain")).unwrap();
+    let ask = |collection: &Collection| {
+        let hits = collection.query("the apple quince").top_k(5).rerank(5).run().unwrap();
+        let mut scores: Vec<(String, f32)> = hits
+            .into_iter()
+            .map(|hit| (hit.document, hit.explanation.reranker_score.unwrap()))
+            .collect();
+        scores.sort_by(|a, b| a.0.cmp(&b.0));
+        scores
+    };
+    let near = |found: &[(String, f32)], right: &[(String, f32)]| {
+        assert_eq!(found.len(), right.len());
+        for (found, right) in found.iter().zip(right) {
+            assert!(found.0 == right.0 && (found.1 - right.1).abs() < 0.01, "{found:?} {right:?}");
+        }
+    };
+    let collection = plain.collection("texts", &words()).unwrap();
+    collection.add(documents()).unwrap();
+    let right = ask(&collection);
+    let path = folder.path().join("kept");
+    {
+        let database = Database::open(&path).unwrap();
+        let options = CollectionOptions::encoder(counted("words")).late_interaction(1);
+        let collection = database.collection("texts", &options).unwrap();
+        // An equal text takes the vectors of the first.
+        collection.add(documents()).unwrap();
+        assert_eq!(count.swap(0, Ordering::Relaxed), 4);
+    }
+    let database = Database::open(&path).unwrap();
+    let options = CollectionOptions::encoder(counted("words"));
+    let collection = database.collection("texts", &options).unwrap();
+    assert_eq!(database.collections().unwrap()[0].late_interaction, Some(1));
+    near(&ask(&collection), &right);
+    // Once for the first search, once for its tokens.
+    assert_eq!(count.swap(0, Ordering::Relaxed), 2);
+    collection.add([Document::new("d1", "the quince")]).unwrap();
+    collection.remove(&["d0"]).unwrap();
+    let (now, _) = (ask(&collection), count.swap(0, Ordering::Relaxed));
+    assert_eq!(now.len(), 4);
+    let plain_now = {
+        plain.existing_collection("texts", &words()).unwrap().remove(&["d0"]).unwrap();
+        let collection = plain.existing_collection("texts", &words()).unwrap();
+        collection.add([Document::new("d1", "the quince")]).unwrap();
+        ask(&collection)
+    };
+    near(&now, &plain_now);
+    assert_eq!(collection.verify().unwrap(), Vec::<String>::new());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    database.reembed("texts", counted("another"), &|_| {}, &stop).unwrap();
+    let options = CollectionOptions::encoder(counted("another"));
+    let collection = database.existing_collection("texts", &options).unwrap();
+    count.store(0, Ordering::Relaxed);
+    near(&ask(&collection), &plain_now);
+    assert_eq!(count.load(Ordering::Relaxed), 2);
+    assert_eq!(database.verify(), Vec::<String>::new());
+    assert_eq!(collection.verify().unwrap(), Vec::<String>::new());
+    for (options, words) in [
+        (CollectionOptions::dimensions(2).late_interaction(4), "needs an encoder"),
+        (CollectionOptions::encoder(counted("words")).late_interaction(65), "from 1 to 64"),
+    ] {
+        let error = database.collection("other", &options).err().unwrap().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }

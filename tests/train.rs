@@ -16,6 +16,8 @@ mod support;
 use libtest_mimic::Arguments;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 use support::{needs_models, needs_models_and_data, vdb};
 use vdb::encode::InputKind;
 use vdb::model::{DEFAULT_ENCODER, Precision};
@@ -28,6 +30,10 @@ fn main() {
         needs_models("a_trained_model_is_used_by_its_path", used_by_its_path),
         needs_models("a_trained_model_has_onnx_files_and_a_name", has_onnx_files_and_a_name),
         needs_models("bad_input_has_its_exit_status_and_reason", bad_input),
+        needs_models("a_full_disk_leaves_the_last_checkpoint", full_disk)
+            .with_ignored_flag(support::offline() || !can_mount()),
+        needs_models("killed_at_any_step_it_ends_the_same", killed)
+            .with_ignored_flag(!long() || support::offline()),
         needs_models_and_data("medquad_gains", medquad_gains)
             .with_ignored_flag(!long() || support::offline() || support::shared_data().is_none()),
     ];
@@ -211,6 +217,88 @@ fn bad_input() {
         assert!(found == status && err.contains(words), "{more:?}: {found} {err}");
         assert!(!path.join("out/model.safetensors").exists());
     }
+}
+
+/// Mounts a file system in memory that goes with the process that runs in it.
+fn in_little_room(folder: &Path, script: &str) -> std::process::Output {
+    let mount = format!("mount -t tmpfs -o size=400m tmpfs out && {script}");
+    Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", &mount])
+        .env("VDB", env!("CARGO_BIN_EXE_vdb"))
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn can_mount() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("out")).unwrap();
+    cfg!(target_os = "linux") && in_little_room(folder.path(), "true").status.success()
+}
+
+/// One checkpoint (weights and two moments, 271 MB) fits beside nothing else; the next has no room.
+fn full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write_pairs(path);
+    fs::create_dir(path.join("out")).unwrap();
+    let train = "\"$VDB\" train contrastive pairs.jsonl -o out/tuned --batch 8 --epochs 2 \
+                 --checkpoint-every 1";
+    let script = format!(
+        "{train}; echo status $?; ls -A out/tuned; mount -o remount,size=2g out; \
+         {train} --resume; echo status $?; ls out/tuned"
+    );
+    let output = in_little_room(path, &script);
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (first, second) = out.split_once("status 1").unwrap_or_else(|| panic!("{out}{err}"));
+    assert_eq!(first, "", "{err}");
+    assert!(err.contains("the disk is full"), "{err}");
+    let (left, end) = second.split_once("status 0").unwrap_or_else(|| panic!("{out}{err}"));
+    assert!(left.contains("checkpoint-1\n") && !left.contains("unfinished"), "{left}");
+    assert!(err.contains("goes on after step 1"), "{err}");
+    assert!(end.contains("model.safetensors") && !end.contains("checkpoint"), "{end}");
+}
+
+/// Twenty kills, each a random while after a step.
+fn killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write_pairs(path);
+    let command = |out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vdb"));
+        let settings = "--batch 8 --epochs 30 --max-steps 45 --threads 1 --checkpoint-every 1";
+        command.args(["train", "contrastive", "pairs.jsonl", "--dev", "pairs.jsonl", "--resume"]);
+        command.args(settings.split(' ')).args(["--output", out]).current_dir(path);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    assert!(command("whole").status().unwrap().success());
+    let log = path.join("broken/log.jsonl");
+    let steps = || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.lines().filter(|line| line.contains("\"loss\"")).count()
+    };
+    let mut chance = 20_261_127u64;
+    let mut kills = 0;
+    while kills < 20 {
+        // Knuth's linear congruential generator; its high bits.
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let until = steps() + 1 + usize::try_from((chance >> 40) % 2).unwrap();
+        let mut child = command("broken").spawn().unwrap();
+        while steps() < until {
+            assert!(child.try_wait().unwrap().is_none(), "it ended after {kills} kills");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis((chance >> 50) % 700));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(command("broken").status().unwrap().success());
+    println!("{kills} kills, {} steps made for 45", steps());
+    let weights = |out: &str| fs::read(path.join(out).join("model.safetensors")).unwrap();
+    assert!(weights("whole") == weights("broken"), "not the same weights");
 }
 
 /// A part of an epoch on medical questions lifts nDCG@10 on questions about other documents.

@@ -67,6 +67,11 @@ pub(super) struct NewCollection {
     /// Bytes of the index against its speed: speed, balanced (a third) or small (a fifth)
     #[arg(long, default_value = "speed", value_name = "CHOICE")]
     memory: Memory,
+    /// Keep the vectors of tokens, every N of which share one, so that --rerank encodes no passages:
+    /// about 100 bytes a token at 4
+    #[arg(long, value_name = "N", default_value_t = 0, default_missing_value = "4", num_args = 0..=1, require_equals = true,
+        hide_default_value = true)]
+    late_interaction: usize,
 }
 
 impl NewCollection {
@@ -113,7 +118,10 @@ pub(super) fn open(
     if let Some(language) = &new.language {
         options = options.language(language);
     }
-    let options = options.overlap_tokens(new.overlap).memory(new.memory);
+    let options = options
+        .overlap_tokens(new.overlap)
+        .memory(new.memory)
+        .late_interaction(new.late_interaction);
     database.collection(&global.collection, &options)
 }
 

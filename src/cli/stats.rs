@@ -41,6 +41,9 @@ pub(super) fn run(global: &Global, out: &Out) -> Result<Status> {
             c.name, c.documents, c.chunks, c.dimensions, c.metric, c.memory
         ))?;
         out.line(&format!("  vector index: {index}"))?;
+        if let Some(tokens) = c.late_interaction {
+            out.line(&format!("  late interaction: a vector kept for every {tokens} tokens"))?;
+        }
         if let Some(successor) = c.successor {
             out.line(&format!(
                 "  re-embedding with {successor} is not done; the same `vdb reembed` goes on"
@@ -81,6 +84,7 @@ fn as_json(info: &CollectionInfo, index: Option<&IndexStats>) -> Value {
         "dimensions": info.dimensions,
         "metric": info.metric.name(),
         "memory": info.memory.name(),
+        "late_interaction": info.late_interaction,
         "model": info.fingerprint.as_ref().map(|f| &f.model),
         "precision": info.fingerprint.as_ref().map(|f| &f.precision),
         "successor": info.successor.as_ref().map(|f| &f.model),

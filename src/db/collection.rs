@@ -291,6 +291,19 @@ impl Inner {
         Ok(Some(elements.iter().map(|b| f32::from_le_bytes(*b)).collect()))
     }
 
+    /// The vectors of a chunk's tokens as they are stored; none where none are.
+    pub(super) fn token_bytes(
+        &self,
+        record: &CollectionRecord,
+        chunk: u32,
+    ) -> Result<Option<Vec<u8>>> {
+        if record.pooled == 0 {
+            return Ok(None);
+        }
+        let base = keys::numbered(keys::TOKENS, record.vectors, chunk);
+        self.store.get_split(&base, Kind::Tokens)
+    }
+
     /// The text that a chunk was embedded and is keyword-indexed with.
     pub(super) fn embedded_text(&self, record: &CollectionRecord, chunk: u32) -> Result<String> {
         let missing = |what: &str| {

@@ -38,6 +38,9 @@ pub struct CollectionInfo {
     pub metric: Metric,
     /// What the index keeps of each vector.
     pub memory: Memory,
+    /// How many tokens share one of the vectors that are kept for late interaction
+    /// ([`CollectionOptions::late_interaction`]); none where none are kept.
+    pub late_interaction: Option<usize>,
     /// The encoder that a re-embedding brings it to, where one was begun and is not done.
     pub successor: Option<Fingerprint>,
 }
@@ -52,6 +55,7 @@ impl From<&CollectionRecord> for CollectionInfo {
             fingerprint: record.fingerprint.clone(),
             metric: record.metric,
             memory: record.memory,
+            late_interaction: Some(record.pooled as usize).filter(|pooled| *pooled > 0),
             successor: record.successor.as_ref().map(|s| s.fingerprint.clone()),
         }
     }

@@ -21,6 +21,7 @@ pub struct CollectionOptions {
     pub(super) language: Option<String>,
     pub(super) metric: Option<Metric>,
     pub(super) memory: Memory,
+    pub(super) pooled: usize,
 }
 
 impl CollectionOptions {
@@ -70,6 +71,16 @@ impl CollectionOptions {
     #[must_use]
     pub fn memory(mut self, memory: Memory) -> Self {
         self.memory = memory;
+        self
+    }
+
+    /// Keeps the vectors of a chunk's tokens, each `tokens` neighbours of which share one, for
+    /// [`crate::Query::rerank`], which then encodes the query alone: 388 bytes a vector of 384
+    /// dimensions. 1 to 64, or 0 for none. Default: 0. Chunks that come with vectors of their own, from
+    /// an export too, have none kept and are encoded when they are re-ranked.
+    #[must_use]
+    pub fn late_interaction(mut self, tokens: usize) -> Self {
+        self.pooled = tokens;
         self
     }
 
@@ -150,6 +161,18 @@ impl CollectionOptions {
                 format!("{} tokens; at most half of a chunk's {max_tokens}", self.overlap_tokens),
             ));
         }
+        if self.pooled > 64 {
+            return Err(Error::parameter(
+                "late interaction",
+                format!("{} tokens to a vector; from 1 to 64", self.pooled),
+            ));
+        }
+        if self.pooled > 0 && self.encoder.is_none() {
+            return Err(Error::parameter(
+                "late interaction",
+                "it needs an encoder; vectors of the caller's own have no tokens",
+            ));
+        }
         let small = |name, n: usize| {
             u32::try_from(n).map_err(|_| Error::parameter(name, format!("{n} is out of range")))
         };
@@ -173,6 +196,7 @@ impl CollectionOptions {
             vectors: 0,
             successor: None,
             retired: Vec::new(),
+            pooled: small("late interaction", self.pooled)?,
         })
     }
 }

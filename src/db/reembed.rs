@@ -15,7 +15,8 @@ pub use plan::ReembedPlan;
 use super::collection::Inner;
 use super::database::Database;
 use super::options::CollectionOptions;
-use crate::encode::{EncoderHandle, Fingerprint, InputKind};
+use super::write::{Embedded, encoded};
+use crate::encode::{EncoderHandle, Fingerprint};
 use crate::error::{Error, Result};
 use crate::index::Bitmap;
 use crate::store::records::{ChunkRecord, CollectionRecord, ContentHash, Successor};
@@ -183,8 +184,8 @@ impl Database {
     }
 }
 
-/// A chunk and its vector by the new encoder.
-type Embedded = Vec<(u32, Vec<f32>)>;
+/// Chunks and their vectors by the new encoder.
+type Points = Vec<(u32, Embedded)>;
 
 impl Inner {
     fn old_fingerprint(&self) -> Result<Fingerprint> {
@@ -237,9 +238,9 @@ impl Inner {
         let mut record = self.record();
         let mut batch = Batch::default();
         let mut count = 0;
-        for (id, vector) in points {
+        for (id, embedded) in points {
             if self.store.contains(&keys::numbered(keys::CHUNK, record.number, id))? {
-                batch.put_vector(successor.vectors, id, &vector)?;
+                embedded.put(&mut batch, successor.vectors, id)?;
                 count += 1;
             }
         }
@@ -252,7 +253,7 @@ impl Inner {
 
     /// The vectors of chunks by `encoder`, and how many of them are longer than its window. Chunks
     /// that are gone are left out.
-    fn embedded(&self, ids: &[u32], encoder: &EncoderHandle) -> Result<(Embedded, u64)> {
+    fn embedded(&self, ids: &[u32], encoder: &EncoderHandle) -> Result<(Points, u64)> {
         let record = self.record();
         let mut texts: Vec<String> = Vec::new();
         // Equal texts are embedded once.
@@ -275,21 +276,10 @@ impl Inner {
             return Ok((Vec::new(), 0));
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let embeddings = encoder.get()?.encode(&texts, InputKind::Document)?;
         let dimensions = encoder.fingerprint().dimensions;
-        let mut points = Vec::with_capacity(chunks.len());
-        let mut truncated = 0;
-        for (id, place) in chunks {
-            let Some(embedding) = embeddings.get(place) else {
-                return Err(Error::Model {
-                    name: encoder.fingerprint().model.clone(),
-                    reason: "it returned fewer vectors than there were texts".to_owned(),
-                });
-            };
-            truncated += u64::from(embedding.truncated_tokens > 0);
-            points.push((id, record.metric.admit(&embedding.vector, dimensions)?.into_owned()));
-        }
-        Ok((points, truncated))
+        let (embedded, truncated) = encoded(encoder, &record, dimensions, &texts)?;
+        let of = |(id, place): (u32, usize)| Some((id, embedded.get(place)?.clone()));
+        Ok((chunks.into_iter().filter_map(of).collect(), truncated))
     }
 
     /// A chunk without tokens has a vector of the caller's own.

@@ -1,9 +1,11 @@
 //! The first hits of a query in a better order.
 
 use super::query::{Hit, Query};
-use crate::encode::{LateInteraction, Reranker, WordWeights};
+use crate::encode::rerank::Passage;
+use crate::encode::{LateInteraction, TokenEmbedding, WordWeights, tokens};
 use crate::error::{Error, Result};
 use crate::index::z_scores;
+use crate::store::records::CollectionRecord;
 
 /// Passages that are re-ranked at most: each is encoded for it.
 const MOST: usize = 1000;
@@ -30,25 +32,15 @@ impl Query<'_> {
     /// The first `first` of `hits` in a better order, then the rest.
     pub(super) fn reranked(&self, mut hits: Vec<Hit>, first: usize) -> Result<Vec<Hit>> {
         let rest = hits.split_off(first.min(hits.len()));
-        let inner = &self.collection.inner;
-        let record = inner.record();
-        let mut passages = Vec::with_capacity(hits.len());
-        for hit in &hits {
-            let passage = match inner.embedded_text(&record, hit.chunk) {
-                // Removed since it was found.
-                Err(Error::Corrupted { .. }) if inner.find(&hit.document)?.is_none() => {
-                    hit.text.clone()
-                }
-                read => read?,
-            };
-            passages.push(passage);
-        }
-        let passages: Vec<&str> = passages.iter().map(String::as_str).collect();
-        let scores = self.reranker_scores(&passages)?;
+        let scores = self.reranker_scores(&hits)?;
         if scores.len() != hits.len() || scores.iter().any(|score| !score.is_finite()) {
             return Err(Error::parameter(
                 "reranker",
-                format!("{} finite scores for {} passages", scores.len(), hits.len()),
+                format!(
+                    "{} scores, not all of them finite, for {} passages",
+                    scores.len(),
+                    hits.len()
+                ),
             ));
         }
         let before = z_scores(hits.iter().map(|hit| hit.score).collect());
@@ -62,13 +54,16 @@ impl Query<'_> {
         Ok(hits)
     }
 
-    fn reranker_scores(&self, passages: &[&str]) -> Result<Vec<f32>> {
+    fn reranker_scores(&self, hits: &[Hit]) -> Result<Vec<f32>> {
         let text = self.text.unwrap_or_default();
-        if passages.is_empty() {
+        if hits.is_empty() {
             return Ok(Vec::new());
         }
+        let record = self.collection.inner.record();
         if let Some(reranker) = self.reranker {
-            return reranker.score(text, passages);
+            let passages =
+                hits.iter().map(|hit| self.passage(&record, hit)).collect::<Result<Vec<_>>>()?;
+            return reranker.score(text, &passages.iter().map(String::as_str).collect::<Vec<_>>());
         }
         let Some(encoder) = &self.collection.encoder else {
             return Err(Error::NoEncoder {
@@ -77,8 +72,44 @@ impl Query<'_> {
                     .to_owned(),
             });
         };
+        let mut passages = Vec::with_capacity(hits.len());
+        for hit in hits {
+            passages.push(match self.stored_tokens(&record, hit.chunk)? {
+                Some(tokens) => Passage::Encoded(tokens),
+                None => Passage::Text(self.passage(&record, hit)?),
+            });
+        }
         let weigh = |query: &str| self.word_weights(query);
-        LateInteraction::new(encoder.get()?, &weigh).score(text, passages)
+        LateInteraction::new(encoder.get()?, &weigh).score_passages(text, passages)
+    }
+
+    /// What was embedded of a hit.
+    fn passage(&self, record: &CollectionRecord, hit: &Hit) -> Result<String> {
+        let inner = &self.collection.inner;
+        match inner.embedded_text(record, hit.chunk) {
+            // Removed since it was found.
+            Err(Error::Corrupted { .. }) if inner.find(&hit.document)?.is_none() => {
+                Ok(hit.text.clone())
+            }
+            read => read,
+        }
+    }
+
+    fn stored_tokens(
+        &self,
+        record: &CollectionRecord,
+        chunk: u32,
+    ) -> Result<Option<TokenEmbedding>> {
+        let Some(bytes) = self.collection.inner.token_bytes(record, chunk)? else {
+            return Ok(None);
+        };
+        let dimensions = record.dimensions as usize;
+        tokens::unpooled(&bytes, dimensions).map(Some).ok_or_else(|| {
+            Error::corrupted(
+                format!("token vectors of chunk {chunk}"),
+                format!("{} bytes for rows of {dimensions} dimensions", bytes.len()),
+            )
+        })
     }
 
     /// By the keyword index: what is rare among the chunks says more.

@@ -2,7 +2,7 @@
 
 use super::collection::{Collection, Inner};
 use super::ingest::IngestReport;
-use crate::encode::InputKind;
+use crate::encode::{EncoderHandle, InputKind, tokens};
 use crate::error::{Error, Result};
 use crate::index::Bitmap;
 #[cfg(feature = "keyword")]
@@ -39,7 +39,29 @@ pub(super) struct Pending {
 struct PendingChunk {
     record: ChunkRecord,
     /// Filled by [`Collection::embed`]; from the start for the caller's own vectors.
-    vector: Option<Vec<f32>>,
+    embedded: Option<Embedded>,
+}
+
+/// A vector on its way into the store.
+#[derive(Debug, Clone)]
+pub(super) struct Embedded {
+    pub(super) vector: Vec<f32>,
+    /// Those of its tokens, pooled, where the collection keeps them.
+    pub(super) tokens: Option<Vec<u8>>,
+}
+
+impl Embedded {
+    /// The caller's own.
+    fn own(vector: Vec<f32>) -> Self {
+        Self { vector, tokens: None }
+    }
+
+    /// Puts it under the number of its chunk among those with the number `vectors`.
+    pub(super) fn put(&self, batch: &mut Batch, vectors: u32, chunk: u32) -> Result<()> {
+        batch.put_vector(vectors, chunk, &self.vector)?;
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        batch.put_split(&keys::numbered(keys::TOKENS, vectors, chunk), Kind::Tokens, tokens)
+    }
 }
 
 impl Pending {
@@ -51,7 +73,7 @@ impl Pending {
     ) -> Self {
         let chunks = chunks
             .into_iter()
-            .map(|(record, vector)| PendingChunk { record, vector: Some(vector) })
+            .map(|(record, vector)| PendingChunk { record, embedded: Some(Embedded::own(vector)) })
             .collect();
         Self { document, hash, chunks }
     }
@@ -171,7 +193,7 @@ impl Collection {
                     context: chunk.context,
                     tokens: u32::try_from(chunk.tokens).unwrap_or(u32::MAX),
                 };
-                PendingChunk { record, vector: None }
+                PendingChunk { record, embedded: None }
             })
             .collect())
     }
@@ -194,14 +216,14 @@ impl Collection {
     /// were. A text that is stored already keeps its vector.
     pub(super) fn embed(&self, pending: &mut [Pending]) -> Result<usize> {
         let record = self.inner.record();
-        let mut known: HashMap<ContentHash, Option<Vec<f32>>> = HashMap::new();
+        let mut known: HashMap<ContentHash, Option<Embedded>> = HashMap::new();
         let mut texts = Vec::new();
         let mut hashes = Vec::new();
         for item in &*pending {
-            for chunk in item.chunks.iter().filter(|c| c.vector.is_none()) {
+            for chunk in item.chunks.iter().filter(|c| c.embedded.is_none()) {
                 let hash = chunk.record.hash;
                 if let std::collections::hash_map::Entry::Vacant(slot) = known.entry(hash) {
-                    let stored = self.inner.vector_of(&record, &hash)?;
+                    let stored = self.inner.embedded_already(&record, &hash)?;
                     if stored.is_none() {
                         texts.push(item.embedded_text(chunk));
                         hashes.push(hash);
@@ -219,22 +241,54 @@ impl Collection {
                 });
             };
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let embeddings = handle.get()?.encode(&texts, InputKind::Document)?;
-            for (hash, embedding) in hashes.into_iter().zip(embeddings) {
-                let dimensions = record.dimensions as usize;
-                known.insert(
-                    hash,
-                    Some(record.metric.admit(&embedding.vector, dimensions)?.into_owned()),
-                );
-            }
+            let (embedded, _) = encoded(handle, &record, record.dimensions as usize, &texts)?;
+            known.extend(hashes.into_iter().zip(embedded.into_iter().map(Some)));
         }
         for chunk in pending.iter_mut().flat_map(|item| &mut item.chunks) {
-            if chunk.vector.is_none() {
-                chunk.vector = known.get(&chunk.record.hash).cloned().flatten();
+            if chunk.embedded.is_none() {
+                chunk.embedded = known.get(&chunk.record.hash).cloned().flatten();
             }
         }
         Ok(texts.len())
     }
+}
+
+/// What `encoder` makes of texts for a collection like `record`, but of `dimensions`, and how many of
+/// them were longer than its window.
+///
+/// # Errors
+/// Those of the encoder; [`Error::Dimensions`] and [`Error::Vector`] where a vector does not fit.
+pub(super) fn encoded(
+    encoder: &EncoderHandle,
+    record: &CollectionRecord,
+    dimensions: usize,
+    texts: &[&str],
+) -> Result<(Vec<Embedded>, u64)> {
+    let admit =
+        |vector: &[f32]| Ok::<_, Error>(record.metric.admit(vector, dimensions)?.into_owned());
+    let mut truncated = 0;
+    let mut embedded = Vec::with_capacity(texts.len());
+    if record.pooled == 0 {
+        for embedding in encoder.get()?.encode(texts, InputKind::Document)? {
+            truncated += u64::from(embedding.truncated_tokens > 0);
+            embedded.push(Embedded { vector: admit(&embedding.vector)?, tokens: None });
+        }
+    } else {
+        let texts: Vec<_> = texts.iter().map(|text| (*text, InputKind::Document)).collect();
+        for text in encoder.get()?.encode_tokens(&texts)? {
+            truncated += u64::from(text.embedding.truncated_tokens > 0);
+            let vector = admit(&text.embedding.vector)?;
+            let tokens = tokens::pooled(&text, record.pooled as usize);
+            embedded.push(Embedded { vector, tokens: Some(tokens) });
+        }
+    }
+    if embedded.len() != texts.len() {
+        return Err(Error::Model {
+            name: encoder.fingerprint().model.clone(),
+            reason: format!("{} vectors for {} texts", embedded.len(), texts.len()),
+        });
+    }
+    Ok((embedded, truncated))
 }
 
 impl Inner {
@@ -360,6 +414,10 @@ impl Inner {
             let successor = change.record.successor.as_ref().map(|s| s.vectors);
             for vectors in successor.into_iter().chain([change.record.vectors]) {
                 change.batch.delete(keys::numbered(keys::VECTOR, vectors, chunk));
+                if change.record.pooled > 0 {
+                    let base = keys::numbered(keys::TOKENS, vectors, chunk);
+                    self.store.delete_split(&mut change.batch, &base)?;
+                }
             }
             if let Some(record) = record
                 && self.holder_of(collection, &record.hash)? == Some(chunk)
@@ -398,13 +456,21 @@ impl Inner {
         Ok(Some(u32::from_le_bytes(number)))
     }
 
-    fn vector_of(&self, record: &CollectionRecord, hash: &ContentHash) -> Result<Option<Vec<f32>>> {
+    fn embedded_already(
+        &self,
+        record: &CollectionRecord,
+        hash: &ContentHash,
+    ) -> Result<Option<Embedded>> {
         match self.holder_of(record.number, hash)? {
             // Its removal may fall between the two reads.
             Some(chunk)
                 if self.store.contains(&keys::numbered(keys::VECTOR, record.vectors, chunk))? =>
             {
-                self.vector(record, chunk).map(Some)
+                let vector = self.vector(record, chunk)?;
+                let tokens = self.token_bytes(record, chunk)?;
+                // One that came with its own vector, where others have their tokens' too.
+                Ok(Some(Embedded { vector, tokens })
+                    .filter(|embedded| record.pooled == 0 || embedded.tokens.is_some()))
             }
             _ => Ok(None),
         }
@@ -454,21 +520,21 @@ impl Change {
 
         let own_vector = document.vector.is_some();
         for ((id, chunk), text) in (first..).zip(chunks).zip(texts) {
-            let Some(vector) = chunk.vector else {
+            let Some(embedded) = chunk.embedded else {
                 return Err(Error::corrupted(
                     format!("document {:?}", document.id),
                     "a chunk reached the commit without a vector",
                 ));
             };
             let record = ChunkRecord { document: number, ..chunk.record };
-            self.batch.put_vector(vectors, id, &vector)?;
+            embedded.put(&mut self.batch, vectors, id)?;
             if !own_vector {
                 let key = keys::hashed(keys::HASH, collection, &record.hash);
                 self.batch.put(key, Kind::Hash, &id.to_le_bytes())?;
             }
             let key = keys::numbered(keys::CHUNK, collection, id);
             self.batch.put_record(key, Kind::Chunk, &record)?;
-            self.points.push((id, vector, text));
+            self.points.push((id, embedded.vector, text));
         }
         let base = keys::numbered(keys::TEXT, collection, number);
         self.batch.put_split(&base, Kind::Text, document.text.as_bytes())?;
@@ -512,7 +578,7 @@ fn whole_document(document: &Document, vector: Vec<f32>) -> PendingChunk {
         hash: content_hash(&[&bytes]),
         tokens: 0,
     };
-    PendingChunk { record, vector: Some(vector) }
+    PendingChunk { record, embedded: Some(Embedded::own(vector)) }
 }
 
 fn span_text<'a>(text: &'a str, chunk: &ChunkRecord) -> &'a str {

@@ -9,10 +9,11 @@ mod handle;
 mod onnx;
 #[cfg(feature = "models")]
 mod pooling;
-mod rerank;
+pub(crate) mod rerank;
 #[cfg(feature = "models")]
 mod sessions;
 pub(crate) mod similarity;
+pub(crate) mod tokens;
 
 pub use handle::EncoderHandle;
 #[cfg(feature = "models")]

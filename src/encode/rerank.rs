@@ -1,7 +1,7 @@
 //! Re-ranking: a second, closer look at the passages that a search has found.
 
 use super::similarity::{best_matches, max_sim};
-use super::{Encoder, InputKind};
+use super::{Encoder, InputKind, TokenEmbedding};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::ops::Range;
@@ -44,16 +44,38 @@ impl<'a> LateInteraction<'a> {
     }
 }
 
+/// A passage as late interaction takes it.
+pub(crate) enum Passage {
+    /// To be encoded.
+    Text(String),
+    /// With its token vectors.
+    Encoded(TokenEmbedding),
+}
+
 impl Reranker for LateInteraction<'_> {
     fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>> {
+        let passages = passages.iter().map(|passage| Passage::Text((*passage).to_owned()));
+        self.score_passages(query, passages.collect())
+    }
+}
+
+impl LateInteraction<'_> {
+    /// [`Reranker::score`] of passages some of which are encoded already.
+    ///
+    /// # Errors
+    /// Where the model fails.
+    pub(crate) fn score_passages(&self, query: &str, passages: Vec<Passage>) -> Result<Vec<f32>> {
         let mut texts = vec![(query, InputKind::Query)];
-        texts.extend(passages.iter().map(|passage| (*passage, InputKind::Document)));
-        let embedded = self.encoder.encode_tokens(&texts)?;
+        texts.extend(passages.iter().filter_map(|passage| match passage {
+            Passage::Text(text) => Some((text.as_str(), InputKind::Document)),
+            Passage::Encoded(_) => None,
+        }));
+        let mut embedded = self.encoder.encode_tokens(&texts)?.into_iter();
         let refused = |reason: &str| Error::Model {
             name: self.encoder.fingerprint().model.clone(),
             reason: reason.to_owned(),
         };
-        let Some((query_tokens, passage_tokens)) = embedded.split_first() else {
+        let Some(query_tokens) = embedded.next() else {
             return Err(refused("it returned no vector for the query"));
         };
         let words = (self.weigh)(query)?;
@@ -61,15 +83,19 @@ impl Reranker for LateInteraction<'_> {
             query_tokens.spans.iter().map(|span| weight(span, &words)).collect();
         let mut scores = Vec::with_capacity(passages.len());
         let mut any = false;
-        for passage in passage_tokens {
-            let score = max_sim(&best_matches(query_tokens, passage), &weights);
+        for passage in passages {
+            let encoded = match passage {
+                Passage::Encoded(encoded) => Some(encoded),
+                Passage::Text(_) => embedded.next(),
+            };
+            let Some(passage) = encoded else {
+                return Err(refused("it returned fewer vectors than there were texts"));
+            };
+            let score = max_sim(&best_matches(&query_tokens, &passage), &weights);
             any |= score.is_some();
             scores.push(score.unwrap_or(0.0));
         }
-        if scores.len() != passages.len() {
-            return Err(refused("it returned fewer vectors than there were texts"));
-        }
-        if !any && !passages.is_empty() {
+        if !any && !scores.is_empty() {
             return Err(refused(
                 "it gives no vectors of tokens, which late interaction needs; query without \
                  re-ranking",

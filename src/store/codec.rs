@@ -41,13 +41,14 @@ pub(crate) enum Kind {
     Name = 7,
     Hash = 8,
     Ledger = 9,
+    Tokens = 10,
 }
 
 impl Kind {
     /// The newest format version of its frames, which is the one that is written.
     pub(super) const fn version(self) -> u8 {
         match self {
-            Self::Collection => 3,
+            Self::Collection => 4,
             _ => 1,
         }
     }

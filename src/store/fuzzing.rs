@@ -11,7 +11,7 @@ use std::path::Path;
 #[cfg(test)]
 pub(crate) mod seeds;
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Head,
     Kind::Collection,
     Kind::Document,
@@ -21,6 +21,7 @@ const KINDS: [Kind; 9] = [
     Kind::Name,
     Kind::Hash,
     Kind::Ledger,
+    Kind::Tokens,
 ];
 
 /// Form, kind, length of the key, key, and then by the form: a frame; a frame whose checksum is made
@@ -75,6 +76,14 @@ fn decoded(key: &[u8], kind: Kind, version: u8, payload: &[u8]) {
                 let sums: Vec<_> = ledger.sums().map(Sum::to_bytes).collect();
                 assert_eq!(sums.concat(), payload, "a sum that is read is written the same");
                 let _ = (ledger.agrees_with(Head::default()), ledger.unchecked(key));
+            }
+        }
+        Kind::Tokens => {
+            let Ok((_, part)) = split_part(key, payload) else { return };
+            for dimensions in [1, 4, 384] {
+                if let Some(text) = crate::encode::tokens::unpooled(&part, dimensions) {
+                    assert_eq!(text.vectors.len(), part.len() / (dimensions + 4) * dimensions);
+                }
             }
         }
         Kind::Vector | Kind::Name | Kind::Hash => {}

@@ -9,6 +9,7 @@
 //! | `n` collection, sha256 of the id | document number |
 //! | `k` collection, chunk | chunk: document, span, heading path |
 //! | `v` collection, chunk | vector, f32 little-endian |
+//! | `m` collection, chunk, part | vectors of its tokens, pooled (split at 48 KiB) |
 //! | `h` collection, hash of the embedded text | chunk that holds its vector |
 //! | `b` group of keys | ledger: how many records the group has, and their digest |
 
@@ -19,6 +20,7 @@ pub(crate) const TEXT: u8 = b't';
 pub(crate) const NAME: u8 = b'n';
 pub(crate) const CHUNK: u8 = b'k';
 pub(crate) const VECTOR: u8 = b'v';
+pub(crate) const TOKENS: u8 = b'm';
 pub(crate) const HASH: u8 = b'h';
 pub(crate) const LEDGER: u8 = b'b';
 
@@ -31,7 +33,7 @@ pub(crate) fn prefix(letter: u8, collection: u32) -> Vec<u8> {
     [&[letter][..], &collection.to_be_bytes()].concat()
 }
 
-/// A document, text, chunk or vector key, without the part number of the first two.
+/// A document, text, chunk, vector or token key, without the part number of those that are split.
 pub(crate) fn numbered(letter: u8, collection: u32, number: u32) -> Vec<u8> {
     [&[letter][..], &collection.to_be_bytes(), &number.to_be_bytes()].concat()
 }

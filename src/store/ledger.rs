@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The part of `key` that names its group.
 pub(super) fn group_of(key: &[u8]) -> &[u8] {
     let length = match key.first() {
-        Some(&(keys::DOCUMENT | keys::TEXT | keys::CHUNK | keys::VECTOR)) => 8,
+        Some(&(keys::DOCUMENT | keys::TEXT | keys::CHUNK | keys::VECTOR | keys::TOKENS)) => 8,
         Some(&(keys::NAME | keys::HASH)) => 6,
         _ => 1,
     };

@@ -39,7 +39,7 @@ impl Head {
 
 impl Record for Head {}
 
-/// A collection's settings and counters, as of version 3 of its frames. Fields that older versions did
+/// A collection's settings and counters, as of version 4 of its frames. Fields that older versions did
 /// not have stand last, and are left out in exports that were made before there was one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CollectionRecord {
@@ -75,6 +75,10 @@ pub(crate) struct CollectionRecord {
     /// Numbers of vectors that nothing reads any more, until they are removed.
     #[serde(default)]
     pub(crate) retired: Vec<u32>,
+    /// How many tokens share one of the vectors that are kept for late interaction; 0 where none are
+    /// kept.
+    #[serde(default)]
+    pub(crate) pooled: u32,
 }
 
 /// A collection's next vectors, of which some or all are stored.
@@ -101,7 +105,28 @@ impl Record for CollectionRecord {
         match version {
             1 => codec::decode::<CollectionRecord1>(key, payload).map(Self::from),
             2 => codec::decode::<CollectionRecord2>(key, payload).map(Self::from),
+            3 => codec::decode::<CollectionRecord3>(key, payload).map(Self::from),
             _ => codec::decode(key, payload),
+        }
+    }
+}
+
+/// The same as of version 3.
+#[derive(Deserialize)]
+struct CollectionRecord3 {
+    second: CollectionRecord2,
+    vectors: u32,
+    successor: Option<Successor>,
+    retired: Vec<u32>,
+}
+
+impl From<CollectionRecord3> for CollectionRecord {
+    fn from(old: CollectionRecord3) -> Self {
+        Self {
+            vectors: old.vectors,
+            successor: old.successor,
+            retired: old.retired,
+            ..old.second.into()
         }
     }
 }
@@ -161,6 +186,7 @@ impl From<CollectionRecord1> for CollectionRecord {
             vectors: old.number,
             successor: None,
             retired: Vec::new(),
+            pooled: 0,
         }
     }
 }
@@ -241,6 +267,7 @@ mod tests {
             vectors: 3,
             successor: None,
             retired: Vec::new(),
+            pooled: 0,
         };
         assert_eq!(record, expected);
         // Version 2 has two more fields: here another metric, and the memory.
@@ -248,17 +275,21 @@ mod tests {
         let frame = codec::seal_as(&key, Kind::Collection, 2, &second).unwrap();
         let record: CollectionRecord = codec::open_record(&key, Kind::Collection, &frame).unwrap();
         assert_eq!(record, CollectionRecord { metric: Metric::Euclidean, ..expected.clone() });
-        // It is written as of version 3: the same, the number of its vectors, no successor, and none
-        // that are retired.
-        let payload = [&payload[..], &[0, 0, 3, 0, 0]].concat();
+        // Version 3 has the number of its vectors, a successor, and numbers that are retired.
+        let third = [&payload[..], &[0, 0, 3, 0, 1, 9]].concat();
+        let frame = codec::seal_as(&key, Kind::Collection, 3, &third).unwrap();
+        let record: CollectionRecord = codec::open_record(&key, Kind::Collection, &frame).unwrap();
+        assert_eq!(record, CollectionRecord { retired: vec![9], ..expected.clone() });
+        // It is written as of version 4: no successor, none that are retired, no token vectors.
+        let payload = [&payload[..], &[0, 0, 3, 0, 0, 0]].concat();
         assert_eq!(codec::encode(&expected).unwrap(), payload);
         let frame = codec::seal(&key, Kind::Collection, &payload).unwrap();
-        assert_eq!(frame[2], 3);
+        assert_eq!(frame[2], 4);
         let record: CollectionRecord = codec::open_record(&key, Kind::Collection, &frame).unwrap();
         assert_eq!(record, expected);
         // A version says what its payload is, to the byte.
         for (version, payload) in
-            [(1, &payload[..]), (2, &second[..second.len() - 1]), (3, &second[..])]
+            [(1, &payload[..]), (2, &second[..second.len() - 1]), (3, &second[..]), (4, &third[..])]
         {
             let frame = codec::seal_as(&key, Kind::Collection, version, payload).unwrap();
             assert!(

@@ -48,6 +48,7 @@ pub(super) fn check(key: &[u8], frame: &[u8]) -> Result<()> {
         Some(&keys::NAME) => open(Kind::Name).map(drop),
         Some(&keys::CHUNK) => codec::open_record::<ChunkRecord>(key, Kind::Chunk, frame).map(drop),
         Some(&keys::VECTOR) => open(Kind::Vector).map(drop),
+        Some(&keys::TOKENS) => open(Kind::Tokens).map(drop),
         Some(&keys::HASH) => open(Kind::Hash).map(drop),
         Some(&keys::LEDGER) => open(Kind::Ledger).map(drop),
         _ => Err(Error::corrupted(

@@ -98,11 +98,17 @@ impl Database {
 
 /// Bytes of so many new vectors, and of the index over all.
 fn bytes(remaining: u64, dimensions: usize, record: &CollectionRecord) -> u64 {
-    vector_bytes(remaining, dimensions) + index_bytes(dimensions, record)
+    vector_bytes(remaining, dimensions, record) + index_bytes(dimensions, record)
 }
 
-fn vector_bytes(chunks: u64, dimensions: usize) -> u64 {
-    chunks.saturating_mul(dimensions as u64 * 4 + AROUND_A_VECTOR)
+/// Chunks are taken to be as long as they may be, where their tokens have vectors too.
+fn vector_bytes(chunks: u64, dimensions: usize, record: &CollectionRecord) -> u64 {
+    let rows = match record.pooled {
+        0 => 0,
+        pooled => u64::from(record.max_tokens.div_ceil(pooled)),
+    };
+    let tokens = rows * (dimensions as u64 + 4);
+    chunks.saturating_mul(dimensions as u64 * 4 + AROUND_A_VECTOR + tokens)
 }
 
 fn index_bytes(dimensions: usize, record: &CollectionRecord) -> u64 {
@@ -117,7 +123,7 @@ fn index_bytes(dimensions: usize, record: &CollectionRecord) -> u64 {
 /// What the store is asked to have room for: it counts what is written several times over, an index
 /// is written once and once more when it is merged.
 fn asked(remaining: u64, dimensions: usize, record: &CollectionRecord) -> u64 {
-    vector_bytes(remaining, dimensions).saturating_add(index_bytes(dimensions, record) / 2)
+    vector_bytes(remaining, dimensions, record).saturating_add(index_bytes(dimensions, record) / 2)
 }
 
 fn room(remaining: u64, dimensions: usize, record: &CollectionRecord) -> u64 {
@@ -154,6 +160,9 @@ mod tests {
         let inner = database.collection("c", &options).unwrap().inner;
         let record = CollectionRecord { chunks: 1000, ..inner.record() };
         assert_eq!(bytes(1000, 384, &record), 1_584_000 + 2_304_000);
+        // 200 words at most, four to a vector of 384 bytes and its scale.
+        let pooled = CollectionRecord { pooled: 4, ..record.clone() };
+        assert_eq!(bytes(1000, 384, &pooled), 1_584_000 + 50 * 388_000 + 2_304_000);
         assert_eq!(room(1000, 384, &record), 4 * (1_584_000 + 1_152_000) + (8 << 20));
         inner.refuse_unless_room_for(1000, 384, &record).unwrap();
         let error = inner.refuse_unless_room_for(1 << 50, 384, &record).unwrap_err();

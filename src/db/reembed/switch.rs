@@ -1,6 +1,6 @@
 //! The moment in which a collection's vectors become others, and what is left to do after it.
 
-use super::{BATCH_CHUNKS, Embedded};
+use super::{BATCH_CHUNKS, Points};
 use crate::db::collection::Inner;
 use crate::db::database::Database;
 use crate::encode::EncoderHandle;
@@ -70,11 +70,13 @@ impl Database {
         let (late, truncated) = inner.embedded(&missing, encoder)?;
         let mut new = record.succeeded();
         let mut batch = Batch::default();
-        for (id, vector) in &late {
-            batch.put_vector(new.vectors, *id, vector)?;
+        for (id, embedded) in &late {
+            embedded.put(&mut batch, new.vectors, *id)?;
         }
         for id in &stored - &chunks {
             batch.delete(keys::numbered(keys::VECTOR, new.vectors, id));
+            let tokens = keys::numbered(keys::TOKENS, new.vectors, id);
+            inner.store.delete_split(&mut batch, &tokens)?;
         }
         bring_up_to_date(&next, &chunks, &late)?;
         self.store.refuse_unless_room(batch.bytes())?;
@@ -103,14 +105,14 @@ impl Database {
 
 /// Brings the index of `next` from what was there when it was built to `chunks`, of which `late` are
 /// not stored yet.
-fn bring_up_to_date(next: &Inner, chunks: &Bitmap, late: &Embedded) -> Result<()> {
+fn bring_up_to_date(next: &Inner, chunks: &Bitmap, late: &Points) -> Result<()> {
     let index = next.vectors()?;
     let record = next.record();
     let indexed = index.ids();
     index.remove(&(&indexed - chunks));
     let mut new = chunks - &indexed;
-    for (id, vector) in late {
-        index.insert(&[(*id, vector)])?;
+    for (id, embedded) in late {
+        index.insert(&[(*id, &embedded.vector)])?;
         new.remove(*id);
     }
     for id in new {
@@ -149,6 +151,8 @@ impl Inner {
                 let mut batch = Batch::default();
                 for number in &numbers {
                     batch.delete(keys::numbered(keys::VECTOR, vectors, *number));
+                    let tokens = keys::numbered(keys::TOKENS, vectors, *number);
+                    self.store.delete_split(&mut batch, &tokens)?;
                 }
                 if numbers.is_empty() {
                     // What stays of a cache takes room and does no harm.

@@ -38,6 +38,7 @@ fn samples() -> Vec<(Vec<u8>, Kind, Vec<u8>)> {
         (part(keys::DOCUMENT), Kind::Document, [&[1, 0], document.as_slice()].concat()),
         (part(keys::TEXT), Kind::Text, b"\x01\x00some text".to_vec()),
         (numbered(keys::CHUNK), Kind::Chunk, codec::encode(&chunk()).unwrap()),
+        (keys::part(&numbered(keys::TOKENS), 0), Kind::Tokens, vec![1, 0, 7]),
         (numbered(keys::VECTOR), Kind::Vector, 1f32.to_le_bytes().to_vec()),
         (keys::hashed(keys::NAME, 1, &[5; 16]), Kind::Name, 7u32.to_le_bytes().to_vec()),
         (keys::hashed(keys::HASH, 1, &[6; 16]), Kind::Hash, 8u32.to_le_bytes().to_vec()),
@@ -77,6 +78,7 @@ fn collection() -> CollectionRecord {
         vectors: 1,
         successor: None,
         retired: vec![2],
+        pooled: 4,
     }
 }
 
