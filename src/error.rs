@@ -94,6 +94,15 @@ pub enum Error {
         hint: String,
     },
 
+    /// A program in the sandbox that gave no value.
+    #[error("program {name}: {reason}")]
+    Program {
+        /// Its file, or what asked for it.
+        name: String,
+        /// Its traceback, or which limit it met.
+        reason: String,
+    },
+
     // ---- the environment ----
     /// The operating system refused something.
     #[error("cannot {action} {}: {}", path.display(), describe_io(source))]

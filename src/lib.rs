@@ -27,7 +27,8 @@
 //! ```
 //!
 //! Features: `keyword` (BM25 and hybrid search), `files` (parsers and folder walk), `models` (ONNX
-//! Runtime encoders), `train` (fine-tuning of encoders), `cli` (the binary; the default, and all of
+//! Runtime encoders), `train` (fine-tuning of encoders), `sandbox` (Python programs
+//! that a model wrote), `cli` (the binary; the default, and all of
 //! these); `arrow` beside them (export and import of Arrow files). Without any, the crate is store
 //! and vector index.
 
@@ -54,6 +55,8 @@ mod panics;
 pub mod rag;
 mod random;
 mod ranking;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 mod store;
 pub mod text;
 mod threads;

@@ -20,6 +20,7 @@ mod query;
 mod quickstart;
 mod reembed;
 mod repair;
+mod sandbox;
 mod setup;
 mod stats;
 mod train;
@@ -87,6 +88,11 @@ enum Command {
     Reembed(reembed::Arguments),
     /// Let a decoder write on from a prompt
     Generate(generate::Arguments),
+    /// Run a Python program in the sandbox and print its value
+    RunProgram(sandbox::Arguments),
+    /// Run the programs that standard input brings: the child that the sandbox starts
+    #[command(hide = true)]
+    Sandbox,
     /// Fine-tune a model on your own data
     #[command(subcommand)]
     Train(train::Command),
@@ -182,6 +188,8 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Compact => compact::run(global, out),
         Command::Reembed(arguments) => reembed::run(global, &arguments, out),
         Command::Generate(arguments) => generate::run(global, &arguments, out),
+        Command::RunProgram(arguments) => sandbox::run(&arguments, out),
+        Command::Sandbox => sandbox::serve(),
         Command::Train(command) => train::run(global, &command, out),
         Command::Models(command) => models::run(global, &command, out),
         Command::Doctor => doctor::run(global, out),

@@ -156,9 +156,10 @@ struct StepArguments {
     /// Decides every choice by chance
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
-    /// MiB of a batch's intermediate values that are kept; a larger batch is computed twice
-    #[arg(long, default_value_t = 2048, value_name = "MIB")]
-    memory_mib: usize,
+    /// MiB of a batch's intermediate values that are kept; the rest is computed twice [default: 2048,
+    /// with --lora 512]
+    #[arg(long, value_name = "MIB")]
+    memory_mib: Option<usize>,
     /// Steps between two measurements [default: once an epoch]
     #[arg(long, value_name = "N")]
     evaluate_every: Option<u64>,
@@ -355,7 +356,7 @@ fn options(global: &Global, arguments: &Arguments) -> ContrastiveOptions {
     options.window = steps.window;
     options.seed = steps.seed;
     options.threads = global.threads.map(usize::from);
-    options.memory = steps.memory_mib.saturating_mul(1 << 20);
+    options.memory = steps.memory_mib.map(|mib| mib.saturating_mul(1 << 20));
     options.evaluate_every = steps.evaluate_every;
     options.checkpoint_every = steps.checkpoint_every;
     options.patience = steps.patience;

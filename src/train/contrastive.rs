@@ -62,9 +62,9 @@ pub struct ContrastiveOptions {
     pub seed: u64,
     /// Default: all processors.
     pub threads: Option<usize>,
-    /// Bytes of a batch's intermediate values that are kept for the way back; a larger batch is
-    /// computed twice instead. Default: 2 GiB.
-    pub memory: usize,
+    /// Bytes of a batch's intermediate values that are kept for the way back; what is beyond is
+    /// computed twice instead. Default: 2 GiB; with adapters, whose point is to take less, 512 MiB.
+    pub memory: Option<usize>,
     /// Steps between two measurements on the dev set. Default: once an epoch.
     pub evaluate_every: Option<u64>,
     /// Steps between two checkpoints. Default: once an epoch.
@@ -100,7 +100,7 @@ impl ContrastiveOptions {
             window: None,
             seed: 0,
             threads: None,
-            memory: 2 << 30,
+            memory: None,
             evaluate_every: None,
             checkpoint_every: None,
             patience: None,
@@ -114,6 +114,10 @@ impl ContrastiveOptions {
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.learning_rate.unwrap_or(if self.lora.is_some() { 5e-4 } else { 2e-5 })
+    }
+
+    fn room(&self) -> usize {
+        self.memory.unwrap_or(if self.lora.is_some() { 512 << 20 } else { 2 << 30 })
     }
 
     fn check(&self, spec: &EncoderSpec) -> Result<()> {
@@ -161,7 +165,7 @@ impl ContrastiveOptions {
             dev: None,
             output: PathBuf::new(),
             threads: None,
-            memory: 0,
+            memory: None,
             checkpoint_every: None,
             resume: false,
             licence: None,
@@ -582,7 +586,7 @@ impl<'a> Run<'a> {
         texts.extend(documents.map(ids(&self.documents)));
         let (n, k) = (members.len(), targets.negatives.len());
         let seed = mix(self.options.seed ^ chance);
-        let work = Work { threads: self.threads, memory: self.options.memory, seed };
+        let work = Work { threads: self.threads, memory: self.options.room(), seed };
         let mut nested = self.options.matryoshka.clone();
         if !nested.is_empty() {
             nested.push(self.encoder.config.hidden_size);

@@ -2,9 +2,9 @@
 //!
 //! The batch is cut into chunks that fit the caches. Each goes through the encoder by itself; the loss
 //! sees all vectors together and says how each should change; each chunk then goes back through the
-//! encoder with its part of that (gradient caching, Gao et al. 2021). Where the batch is small enough,
-//! what the first pass computed is kept for the second; else the second computes it again, and memory
-//! does not grow with the batch.
+//! encoder with its part of that (gradient caching, Gao et al. 2021). What the first pass computed is
+//! kept for the second as far as there is room; the second computes the rest again, so that memory does
+//! not grow with the batch.
 
 use super::encoder::{Pass, Sums, TrainableEncoder, cost};
 use super::parallel;
@@ -40,8 +40,7 @@ pub(super) fn gradient(
     let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
     let chunks = parallel::chunks(&lengths);
     let costs: Vec<usize> = chunks.iter().map(|chunk| cost(&lengths, chunk)).collect();
-    let tokens: usize = lengths.iter().sum();
-    let keep = tokens.saturating_mul(encoder.bytes_per_token()) <= work.memory;
+    let keep = kept(&costs, work.memory / encoder.bytes_per_token().max(1));
     let ids = |chunk: usize| -> Vec<&[u32]> {
         let members = chunks.get(chunk).into_iter().flatten();
         members.filter_map(|i| texts.get(*i).copied()).collect()
@@ -52,6 +51,7 @@ pub(super) fn gradient(
     let forward = parallel::each(shares, |share| {
         let mut done = Vec::with_capacity(share.len());
         for chunk in share {
+            let keep = keep.get(chunk).copied().unwrap_or_default();
             let pass = told(encoder.forward(&ids(chunk), keep, dropout(chunk)))?;
             let rows = told(with(&pass.vectors, |rows| Ok(rows.to_vec())))?;
             done.push(Forward { chunk, kept: keep.then_some(pass), rows });
@@ -93,6 +93,16 @@ pub(super) fn gradient(
     Ok((value, sums))
 }
 
+/// Which chunks are kept, given what each costs in tokens: the first ones that there is room for.
+fn kept(costs: &[usize], room: usize) -> Vec<bool> {
+    let mut used = 0usize;
+    let fits = |cost: &usize| {
+        used = used.saturating_add(*cost);
+        used <= room
+    };
+    costs.iter().map(fits).collect()
+}
+
 /// The loss of these vectors, and its gradient by each of their elements.
 fn of_vectors(
     vectors: Vec<f32>,
@@ -109,4 +119,16 @@ fn of_vectors(
         None => vec![0f32; texts * width],
     };
     Ok((number, gradient))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept;
+
+    #[test]
+    fn chunks_are_kept_while_there_is_room() {
+        assert_eq!(kept(&[5, 3, 4], 8), [true, true, false]);
+        assert_eq!(kept(&[5, 3, 4], usize::MAX), [true; 3]);
+        assert_eq!(kept(&[5, 3, 4], 4), [false; 3]);
+    }
 }

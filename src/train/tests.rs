@@ -407,7 +407,7 @@ fn computing_twice_and_more_threads_change_nothing_but_rounding() {
     let run = |name: &str, memory: usize, threads: usize| {
         let out = base.path().join(name);
         let change = |options: &mut ContrastiveOptions| {
-            options.memory = memory;
+            options.memory = Some(memory);
             options.threads = Some(threads);
             options.matryoshka = vec![4, 8];
             options.accumulate = 2;
