@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::model::{DEFAULT_ENCODER, Device};
 use crate::pairs::Fields;
 use crate::train::{
-    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Outcome, Schedule, StepSummary,
-    TrainEvent, contrastive,
+    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Mining, MiningReport, Outcome,
+    Schedule, StepSummary, TrainEvent, contrastive, with_hard_negatives,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -59,6 +59,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     objective: ObjectiveArguments,
     #[command(flatten)]
+    negatives: NegativeArguments,
+    #[command(flatten)]
     steps: StepArguments,
     #[command(flatten)]
     lora: LoraArguments,
@@ -79,6 +81,9 @@ struct FieldArguments {
     /// [default: score or label]
     #[arg(long, value_name = "FIELD")]
     score_field: Option<String>,
+    /// A text; pairs of one group may answer each other and never stand in one batch [default: group]
+    #[arg(long, value_name = "FIELD")]
+    group_field: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +104,36 @@ struct ObjectiveArguments {
     /// Also for the first so many elements of each vector: 256,128,64
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     matryoshka: Vec<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hard negatives")]
+struct NegativeArguments {
+    /// Give every pair without negatives the K documents of the pairs that are nearest to its query
+    /// and not its answer
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "1")]
+    hard_negatives: Option<usize>,
+    /// By what share of the positive's cosine theirs are lower
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE", requires = "hard_negatives")]
+    negative_margin: f32,
+    /// Pass over the N nearest
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "hard_negatives")]
+    negative_skip: usize,
+    /// Look at the N nearest only
+    #[arg(long, default_value_t = 100, value_name = "N", requires = "hard_negatives")]
+    negative_depth: usize,
+}
+
+impl NegativeArguments {
+    fn mining(&self, global: &Global) -> Option<Mining> {
+        Some(Mining {
+            negatives: self.hard_negatives?,
+            margin: self.negative_margin,
+            skip: self.negative_skip,
+            depth: self.negative_depth,
+            threads: global.threads.map(usize::from),
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +184,9 @@ struct StepArguments {
     /// End after so many steps
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
+    /// Share of the trained weights in the result; the rest is the base's
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    blend: f64,
 }
 
 #[derive(Debug, Args)]
@@ -201,7 +239,7 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
     let progress = Progress::new(out);
     let mut log = Log::new(&arguments.output);
     let mut failed = None;
-    let outcome = contrastive(&spec, &options, &mut |event| {
+    let mut on_event = |event: TrainEvent| {
         tell(&event, &progress, out);
         if let Err(error) = log.write(&event) {
             failed.get_or_insert(error);
@@ -211,7 +249,14 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
         } else {
             ControlFlow::Continue(())
         }
-    });
+    };
+    let mined = match arguments.negatives.mining(global) {
+        Some(mining) => models.encoder(&arguments.model).and_then(|encoder| {
+            with_hard_negatives(&mut options, &encoder, &mining, &mut on_event)
+        }),
+        None => Ok(MiningReport::default()),
+    };
+    let outcome = mined.and_then(|_| contrastive(&spec, &options, &mut on_event));
     progress.finish();
     if let Some(error) = failed {
         return Err(error);
@@ -261,6 +306,7 @@ fn options(global: &Global, arguments: &Arguments) -> ContrastiveOptions {
         positive: fields.positive_field.clone(),
         negative: fields.negative_field.clone(),
         score: fields.score_field.clone(),
+        group: fields.group_field.clone(),
     };
     options.loss = match objective.loss {
         Objective::Infonce => Loss::InfoNce {
@@ -295,11 +341,27 @@ fn options(global: &Global, arguments: &Arguments) -> ContrastiveOptions {
     options.checkpoint_every = steps.checkpoint_every;
     options.patience = steps.patience;
     options.max_steps = steps.max_steps;
+    options.blend = steps.blend;
     options
 }
 
 fn tell(event: &TrainEvent, progress: &Progress, out: Out) {
     match event {
+        TrainEvent::Encoded { texts, of } => {
+            progress.say(format!("hard negatives: {texts} of {of} texts are encoded"));
+        }
+        TrainEvent::Mined(mined) => progress.above(|| {
+            let own = match mined.own {
+                0 => String::new(),
+                own => format!("; {own} brought their own"),
+            };
+            out.note(&format!(
+                "{} for {}{own}; {} got fewer than were asked for",
+                count(mined.mined, "hard negative"),
+                count(mined.pairs, "pair"),
+                mined.short
+            ));
+        }),
         TrainEvent::Data(data) => progress.above(|| {
             out.note(&format!(
                 "{} ({} to measure by), {}; {} of {} parameters are trained",

@@ -18,6 +18,7 @@
 
 mod adapter;
 mod batches;
+mod blend;
 mod card;
 mod checkpoint;
 mod contrastive;
@@ -25,6 +26,7 @@ mod encoder;
 mod gradient;
 mod loss;
 mod measure;
+mod mine;
 mod ops;
 mod optimizer;
 mod parallel;
@@ -45,5 +47,6 @@ pub use contrastive::{
 pub use encoder::TrainableEncoder;
 pub use loss::Loss;
 pub use measure::DevQuality;
+pub use mine::{Mining, MiningReport, mine, with_hard_negatives};
 pub use optimizer::AdamW;
 pub use schedule::Schedule;
