@@ -1,5 +1,7 @@
 //! `vdb train contrastive`
 
+mod pairs;
+
 use super::options::Global;
 use super::output::{Out, count, printable};
 use super::progress::Progress;
@@ -12,12 +14,13 @@ use crate::train::{
     Schedule, StepSummary, TrainEvent, contrastive, with_hard_negatives,
 };
 use clap::{Args, Subcommand, ValueEnum};
+use pairs::{FromCollection, Prepared};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -41,19 +44,22 @@ enum Objective {
 pub(super) struct Arguments {
     /// Pairs to learn from: JSONL, CSV or TSV, also as .gz, each record with a query and a positive,
     /// perhaps with negatives and a score
-    train: PathBuf,
+    #[arg(value_name = "PAIRS", required_unless_present = "from_collection")]
+    train: Option<PathBuf>,
     /// Folder for the result, and for checkpoints on the way
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// Pairs to measure by, in the same form
     #[arg(long, value_name = "FILE")]
     dev: Option<PathBuf>,
-    /// Encoder to start from: a name from `vdb models list`, or a folder
-    #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_ENCODER)]
-    model: String,
+    /// Encoder to start from: a name from `vdb models list`, or a folder [default: all-MiniLM-L6-v2]
+    #[arg(long, value_name = "NAME|DIR")]
+    model: Option<String>,
     /// Go on from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    source: FromCollection,
     #[command(flatten)]
     fields: FieldArguments,
     #[command(flatten)]
@@ -232,11 +238,26 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
         });
     }
     let models = global.models()?;
-    let spec = models.encoder_spec(&arguments.model)?;
-    let mut options = options(global, arguments);
-    options.licence = models.registry().get(&arguments.model).ok().map(|m| m.licence.clone());
     let stop = interrupt::flag();
     let progress = Progress::new(out);
+    let prepared = match prepare(global, arguments, (stop, &progress, out)) {
+        Err(Error::Stopped) => return Ok(Status::Interrupted),
+        other => other?,
+    };
+    let model = match (&arguments.model, &prepared.model) {
+        (Some(name), _) | (None, Some(name)) => name.clone(),
+        (None, None) if arguments.source.from_collection.is_some() => {
+            return Err(Error::parameter(
+                "model",
+                "the collection has no encoder, its vectors are the caller's; name the encoder to \
+                 train",
+            ));
+        }
+        (None, None) => DEFAULT_ENCODER.to_owned(),
+    };
+    let spec = models.encoder_spec(&model)?;
+    let mut options = options(global, arguments, &prepared);
+    options.licence = models.registry().get(&model).ok().map(|m| m.licence.clone());
     let mut log = Log::new(&arguments.output);
     let mut failed = None;
     let mut on_event = |event: TrainEvent| {
@@ -251,7 +272,7 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
         }
     };
     let mined = match arguments.negatives.mining(global) {
-        Some(mining) => models.encoder(&arguments.model).and_then(|encoder| {
+        Some(mining) => models.encoder(&model).and_then(|encoder| {
             with_hard_negatives(&mut options, &encoder, &mining, &mut on_event)
         }),
         None => Ok(MiningReport::default()),
@@ -275,6 +296,27 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
     finish(&outcome, out)
 }
 
+/// Where the pairs are, which are made first with `--from-collection`.
+fn prepare(
+    global: &Global,
+    arguments: &Arguments,
+    told: (&AtomicBool, &Progress, Out),
+) -> Result<Prepared> {
+    let mut prepared = match (&arguments.source.from_collection, &arguments.train) {
+        (Some(name), _) => {
+            let run = (arguments.output.as_path(), arguments.resume, arguments.steps.seed);
+            arguments.source.prepare(global, name, run, told)?
+        }
+        (None, train) => {
+            Prepared { train: train.clone().unwrap_or_default(), dev: None, model: None }
+        }
+    };
+    if let Some(dev) = &arguments.dev {
+        prepared.dev = Some(dev.clone());
+    }
+    Ok(prepared)
+}
+
 fn finish(outcome: &Outcome, out: Out) -> Result<Status> {
     let ndcg = |quality: Option<crate::train::DevQuality>| quality.map(|q| q.ndcg_10);
     let (before, after) = (ndcg(outcome.before), ndcg(outcome.after));
@@ -296,10 +338,10 @@ fn finish(outcome: &Outcome, out: Out) -> Result<Status> {
     Ok(Status::Done)
 }
 
-fn options(global: &Global, arguments: &Arguments) -> ContrastiveOptions {
+fn options(global: &Global, arguments: &Arguments, prepared: &Prepared) -> ContrastiveOptions {
     let Arguments { fields, objective, steps, lora, .. } = arguments;
-    let mut options = ContrastiveOptions::new(&arguments.train, &arguments.output);
-    options.dev.clone_from(&arguments.dev);
+    let mut options = ContrastiveOptions::new(&prepared.train, &arguments.output);
+    options.dev.clone_from(&prepared.dev);
     options.resume = arguments.resume;
     options.fields = Fields {
         query: fields.query_field.clone(),
