@@ -67,6 +67,7 @@ impl Texts {
         found.map_or("", String::as_str)
     }
 
+    #[cfg(feature = "train")]
     fn holds(&self, text: &str) -> bool {
         self.numbers.contains_key(text)
     }
@@ -268,6 +269,7 @@ impl Pairs {
     }
 
     /// Pairs whose query or positive `other` holds too.
+    #[cfg(feature = "train")]
     pub(crate) fn overlap(&self, other: &Self) -> usize {
         let shared = |pair: &&Pair| {
             other.queries.holds(self.queries.text(pair.query))

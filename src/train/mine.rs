@@ -508,7 +508,7 @@ mod tests {
         for pair in &pairs.pairs {
             let query = row(queries, pair.query);
             let score = |n: u32| dot(&query, &row(documents, n));
-            let mut order: Vec<u32> = (0..pairs.documents.all.len() as u32).collect();
+            let mut order: Vec<u32> = (0..).take(pairs.documents.all.len()).collect();
             order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
             order.retain(|n| {
                 !pairs.pairs.iter().any(|other| {

@@ -28,6 +28,7 @@ pub(super) struct Part {
 /// A chunk of it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Passage {
+    #[cfg_attr(not(all(feature = "models", feature = "keyword")), expect(dead_code))]
     pub(super) number: u32,
     /// Bytes of the text.
     pub(super) span: Range<usize>,
