@@ -20,12 +20,16 @@ pub struct Fields {
     pub negative: Option<String>,
     /// Default: `score` or `label`.
     pub score: Option<String>,
+    /// A text. Pairs of one group never stand in one batch, and are no hard negatives of each other:
+    /// passages of one document, say, which may answer each other's queries. Default: `group`.
+    pub group: Option<String>,
 }
 
 const QUERY: [&str; 3] = ["query", "anchor", "question"];
 const POSITIVE: [&str; 4] = ["positive", "passage", "document", "answer"];
 const NEGATIVE: [&str; 2] = ["negative", "negatives"];
 const SCORE: [&str; 2] = ["score", "label"];
+const GROUP: [&str; 1] = ["group"];
 
 /// A query, a document that answers it, and some that do not; texts by number.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +39,8 @@ pub(crate) struct Pair {
     pub(crate) negatives: Vec<u32>,
     /// NaN where there is none.
     pub(crate) score: f32,
+    /// The number of its group's name.
+    pub(crate) group: Option<u32>,
 }
 
 /// Texts by number, each once.
@@ -61,6 +67,7 @@ impl Texts {
         found.map_or("", String::as_str)
     }
 
+    #[cfg(feature = "train")]
     fn holds(&self, text: &str) -> bool {
         self.numbers.contains_key(text)
     }
@@ -73,6 +80,7 @@ pub struct Pairs {
     pub(crate) pairs: Vec<Pair>,
     pub(crate) queries: Texts,
     pub(crate) documents: Texts,
+    pub(crate) groups: Texts,
     seen: HashSet<(u32, u32, Vec<u32>)>,
     /// Pairs that were there before, and were left out.
     pub(crate) repeated: usize,
@@ -141,18 +149,30 @@ impl Pairs {
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&self, path: &Path) -> Result<()> {
+        self.write_as(path, &Fields::default())
+    }
+
+    /// The same with fields of these names.
+    pub(crate) fn write_as(&self, path: &Path, fields: &Fields) -> Result<()> {
+        let query = fields.query.as_deref().unwrap_or("query");
+        let positive = fields.positive.as_deref().unwrap_or("positive");
+        let negatives = fields.negative.as_deref().unwrap_or("negatives");
+        let score = fields.score.as_deref().unwrap_or("score");
+        let group_name = fields.group.as_deref().unwrap_or("group");
         let mut lines = String::new();
         for pair in &self.pairs {
-            let mut record = json!({
-                "query": self.queries.text(pair.query),
-                "positive": self.documents.text(pair.positive),
-            });
+            let mut record = json!({});
+            record[query] = json!(self.queries.text(pair.query));
+            record[positive] = json!(self.documents.text(pair.positive));
             if !pair.negatives.is_empty() {
                 let texts = pair.negatives.iter().map(|n| self.documents.text(*n));
-                record["negatives"] = texts.collect();
+                record[negatives] = texts.collect();
             }
             if pair.score.is_finite() {
-                record["score"] = json!(pair.score);
+                record[score] = json!(pair.score);
+            }
+            if let Some(group) = pair.group {
+                record[group_name] = json!(self.groups.text(group));
             }
             lines.push_str(&crate::text::sorted(&record).to_string());
             lines.push('\n');
@@ -180,12 +200,29 @@ impl Pairs {
         negatives: &[&str],
         score: Option<f32>,
     ) -> bool {
+        self.put(query, positive, negatives, score, None)
+    }
+
+    /// Adds a pair of the group `group` ([`Fields::group`]); false where it was there before.
+    pub fn push_of(&mut self, group: &str, query: &str, positive: &str) -> bool {
+        self.put(query, positive, &[], None, Some(group))
+    }
+
+    fn put(
+        &mut self,
+        query: &str,
+        positive: &str,
+        negatives: &[&str],
+        score: Option<f32>,
+        group: Option<&str>,
+    ) -> bool {
         let (query, positive) = (self.queries.number(query), self.documents.number(positive));
         let negatives: Vec<u32> = negatives.iter().map(|n| self.documents.number(n)).collect();
         let new = self.seen.insert((query, positive, negatives.clone()));
         if new {
             let score = score.unwrap_or(f32::NAN);
-            self.pairs.push(Pair { query, positive, negatives, score });
+            let group = group.map(|group| self.groups.number(group));
+            self.pairs.push(Pair { query, positive, negatives, score, group });
         } else {
             self.repeated += 1;
         }
@@ -218,12 +255,21 @@ impl Pairs {
                     .ok_or_else(|| format!("field {name:?}: expected a number, found {value}"))?,
             ),
         };
+        let group = match find(record, fields.group.as_deref(), &GROUP) {
+            None | Some((_, Value::Null)) => None,
+            Some((name, value)) => Some(
+                value
+                    .as_str()
+                    .ok_or_else(|| format!("field {name:?}: expected a text, found {value}"))?,
+            ),
+        };
         #[expect(clippy::cast_possible_truncation, reason = "a score needs no more")]
-        self.push(query, positive, &negatives, score.map(|score| score as f32));
+        self.put(query, positive, &negatives, score.map(|score| score as f32), group);
         Ok(())
     }
 
     /// Pairs whose query or positive `other` holds too.
+    #[cfg(feature = "train")]
     pub(crate) fn overlap(&self, other: &Self) -> usize {
         let shared = |pair: &&Pair| {
             other.queries.holds(self.queries.text(pair.query))
@@ -338,15 +384,23 @@ mod tests {
         assert!(pairs.push("a", "b \"c\"\n", &[], None));
         assert!(pairs.push("a", "d", &["b", "e"], Some(0.5)));
         assert!(!pairs.push("a", "d", &["b", "e"], None));
+        assert!(pairs.push_of("one", "f", "g"));
         let folder = tempfile::tempdir().unwrap();
         for name in ["pairs.jsonl", "pairs.jsonl.gz"] {
             let path = folder.path().join(name);
             pairs.write(&path).unwrap();
             let again = Pairs::read(&path, &Fields::default()).unwrap();
-            assert_eq!((again.len(), again.repeated), (2, 0));
-            assert_eq!(again.documents.all, ["b \"c\"", "d", "b", "e"]);
+            assert_eq!((again.len(), again.repeated), (3, 0));
+            assert_eq!(again.documents.all, ["b \"c\"", "d", "b", "e", "g"]);
             assert_eq!(again.pairs[1], pairs.pairs[1]);
+            assert_eq!(again.pairs[2].group, Some(0));
         }
+        let named = |name: &str| Some(name.to_owned());
+        let fields = Fields { query: named("ask"), group: named("of"), ..Fields::default() };
+        let path = folder.path().join("named.jsonl");
+        pairs.write_as(&path, &fields).unwrap();
+        assert_eq!(Pairs::read(&path, &fields).unwrap().pairs[2].group, Some(0));
+        assert!(Pairs::read(&path, &Fields::default()).is_err());
         std::fs::write(folder.path().join("no.jsonl.gz"), "no gzip").unwrap();
         let error = Pairs::read(&folder.path().join("no.jsonl.gz"), &Fields::default());
         assert!(error.unwrap_err().to_string().contains(":1: it cannot be read"));

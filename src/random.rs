@@ -26,7 +26,7 @@ pub(crate) fn mix(counter: u64) -> u64 {
 }
 
 /// From 0, which is possible, to 1, which is not: the upper 53 bits, as many as a float holds.
-#[cfg(feature = "models")]
+#[cfg(any(feature = "models", feature = "files"))]
 pub(crate) fn unit(number: u64) -> f64 {
     (number >> 11) as f64 / (1u64 << 53) as f64
 }

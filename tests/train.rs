@@ -21,6 +21,7 @@ use std::time::Duration;
 use support::{needs_models, needs_models_and_data, vdb};
 use vdb::encode::InputKind;
 use vdb::model::{DEFAULT_ENCODER, Precision};
+use vdb::pairs::{Fields, Pairs};
 use vdb::train::TrainableEncoder;
 
 fn main() {
@@ -29,6 +30,7 @@ fn main() {
         needs_models("the_trained_form_equals_the_fp32_graph", equals_the_graph),
         needs_models("a_trained_model_is_used_by_its_path", used_by_its_path),
         needs_models("a_trained_model_has_onnx_files_and_a_name", has_onnx_files_and_a_name),
+        needs_models("a_collection_trains_its_encoder", trains_from_a_collection),
         needs_models("bad_input_has_its_exit_status_and_reason", bad_input),
         needs_models("a_full_disk_leaves_the_last_checkpoint", full_disk)
             .with_ignored_flag(support::offline() || !can_mount()),
@@ -78,19 +80,20 @@ fn long() -> bool {
     std::env::var_os("VDB_LONG").is_some_and(|v| v == "1")
 }
 
+const THINGS: [&str; 16] = [
+    "kettle", "harbour", "violin", "glacier", "lantern", "orchard", "compass", "sparrow", "quarry",
+    "saddle", "anvil", "meadow", "ferry", "beacon", "cellar", "willow",
+];
+
 /// Sixteen pairs that share few words.
 fn write_pairs(folder: &Path) {
-    let things = [
-        "kettle", "harbour", "violin", "glacier", "lantern", "orchard", "compass", "sparrow",
-        "quarry", "saddle", "anvil", "meadow", "ferry", "beacon", "cellar", "willow",
-    ];
     let pair = |thing: &str| {
         format!(
             "{{\"query\":\"what is a {thing} for\",\"positive\":\"The use of every {thing} is told \
              in the old book about it.\"}}\n"
         )
     };
-    fs::write(folder.join("pairs.jsonl"), things.map(pair).concat()).unwrap();
+    fs::write(folder.join("pairs.jsonl"), THINGS.map(pair).concat()).unwrap();
     fs::write(folder.join("doc.txt"), "The use of every kettle is told in the old book.").unwrap();
 }
 
@@ -193,6 +196,60 @@ fn has_onnx_files_and_a_name() {
     assert!(!out.contains("Tuned"), "{out}");
     let (status, _, err) = vdb(&["models", "add", "away", "--name", "../evil"]);
     assert!(status == 2 && err.contains("letters, digits"), "{err}");
+}
+
+/// Documents with a title and a heading each.
+fn write_documents(folder: &Path) {
+    let places = folder.join("places");
+    fs::create_dir(&places).unwrap();
+    for (nth, thing) in THINGS.into_iter().enumerate() {
+        let text = format!(
+            "# About the {thing}\n\nEvery {thing} was made by hand in those days. It took {nth} days \
+             until one of them was done. Nobody but the master knew how.\n\n## How a {thing} was \
+             used\n\nThe {thing} stood in the yard of the house and was used {nth} times a year. \
+             Children were not let near it. What became of it is told elsewhere.\n"
+        );
+        fs::write(places.join(format!("{thing}.md")), text).unwrap();
+    }
+}
+
+fn trains_from_a_collection() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write_documents(path);
+    let command = |more: &[&'static str]| {
+        let usual = ["train", "contrastive", "--output", "tuned", "--max-steps", "2", "--batch"];
+        vdb(path, &[&usual[..], &["8", "--lora", "--blend", "0.5"], more].concat())
+    };
+    let (status, _, err) = vdb(path, &["ingest", "places/anvil.md"]);
+    assert_eq!(status, 0, "{err}");
+    let (status, _, err) = command(&["--from-collection", "default"]);
+    assert!(status == 2 && err.contains("\"default\" has one document"), "{status} {err}");
+    let (status, _, err) = command(&["--from-collection", "nothing"]);
+    assert!(status == 1 && err.contains("nothing"), "{status} {err}");
+    assert!(!path.join("tuned").exists());
+    let (status, _, err) = vdb(path, &["ingest", "places"]);
+    assert_eq!(status, 0, "{err}");
+    let (status, _, err) = command(&["--from-collection", "default", "--hard-negatives", "2"]);
+    assert_eq!(status, 0, "{err}");
+    assert!(err.contains("of 16 documents") && err.contains("heading"), "{err}");
+    assert!(err.contains("hard negatives for"), "{err}");
+    let read =
+        |name: &str| Pairs::read(&path.join("tuned").join(name), &Fields::default()).unwrap();
+    let (train, mined) = (read("pairs-train.jsonl.gz"), read("mined.jsonl.gz"));
+    assert!(train.len() > 20 && mined.len() == train.len(), "{} {}", train.len(), mined.len());
+    assert!(!read("pairs-dev.jsonl.gz").is_empty());
+    assert!(path.join("tuned/model.safetensors").exists());
+    // What is there is used by the run that it was made for, and by no other.
+    let (status, _, err) = command(&["--from-collection", "default"]);
+    assert!(status == 2 && err.contains("add --resume"), "{status} {err}");
+    let other = ["--from-collection", "default", "--resume", "--pair-kinds", "title"];
+    let (status, _, err) = command(&other);
+    assert!(status == 2 && err.contains("made in another way"), "{status} {err}");
+    let (status, _, err) = command(&["pairs.jsonl", "--from-collection", "default"]);
+    assert!(status == 2 && err.contains("cannot be used with"), "{status} {err}");
+    let (status, _, err) = command(&["--from-collection", "default", "--pair-kinds", "rhyme"]);
+    assert!(status == 2 && err.contains("there are title, heading"), "{status} {err}");
 }
 
 fn bad_input() {

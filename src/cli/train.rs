@@ -1,5 +1,7 @@
 //! `vdb train contrastive|merge`
 
+mod pairs;
+
 use super::options::Global;
 use super::output::{Out, count, printable};
 use super::progress::Progress;
@@ -9,16 +11,17 @@ use crate::error::{Error, Result};
 use crate::model::{DEFAULT_ENCODER, Device, Models};
 use crate::pairs::Fields;
 use crate::train::{
-    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Outcome, Schedule, StepSummary,
-    TrainEvent, contrastive, merge,
+    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Mining, MiningReport, Outcome,
+    Schedule, StepSummary, TrainEvent, contrastive, merge, with_hard_negatives,
 };
 use clap::{Args, Subcommand, ValueEnum};
+use pairs::{FromCollection, Prepared};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -60,16 +63,17 @@ enum Objective {
 pub(super) struct Arguments {
     /// Pairs to learn from: JSONL, CSV or TSV, also as .gz, each record with a query and a positive,
     /// perhaps with negatives and a score
-    train: PathBuf,
+    #[arg(value_name = "PAIRS", required_unless_present = "from_collection")]
+    train: Option<PathBuf>,
     /// Folder for the result, and for checkpoints on the way
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// Pairs to measure by, in the same form
     #[arg(long, value_name = "FILE")]
     dev: Option<PathBuf>,
-    /// Encoder to start from: a name from `vdb models list`, or a folder
-    #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_ENCODER)]
-    model: String,
+    /// Encoder to start from: a name from `vdb models list`, or a folder [default: all-MiniLM-L6-v2]
+    #[arg(long, value_name = "NAME|DIR")]
+    model: Option<String>,
     /// Also take up the result under this name, so that every command knows it
     #[arg(long)]
     name: Option<String>,
@@ -77,9 +81,13 @@ pub(super) struct Arguments {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
+    source: FromCollection,
+    #[command(flatten)]
     fields: FieldArguments,
     #[command(flatten)]
     objective: ObjectiveArguments,
+    #[command(flatten)]
+    negatives: NegativeArguments,
     #[command(flatten)]
     steps: StepArguments,
     #[command(flatten)]
@@ -101,6 +109,9 @@ struct FieldArguments {
     /// [default: score or label]
     #[arg(long, value_name = "FIELD")]
     score_field: Option<String>,
+    /// A text; pairs of one group may answer each other and never stand in one batch [default: group]
+    #[arg(long, value_name = "FIELD")]
+    group_field: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +132,36 @@ struct ObjectiveArguments {
     /// Also for the first so many elements of each vector: 256,128,64
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     matryoshka: Vec<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hard negatives")]
+struct NegativeArguments {
+    /// Give every pair without negatives the K documents of the pairs that are nearest to its query
+    /// and not its answer
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "1")]
+    hard_negatives: Option<usize>,
+    /// By what share of the positive's cosine theirs are lower
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE", requires = "hard_negatives")]
+    negative_margin: f32,
+    /// Pass over the N nearest
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "hard_negatives")]
+    negative_skip: usize,
+    /// Look at the N nearest only
+    #[arg(long, default_value_t = 100, value_name = "N", requires = "hard_negatives")]
+    negative_depth: usize,
+}
+
+impl NegativeArguments {
+    fn mining(&self, global: &Global) -> Option<Mining> {
+        Some(Mining {
+            negatives: self.hard_negatives?,
+            margin: self.negative_margin,
+            skip: self.negative_skip,
+            depth: self.negative_depth,
+            threads: global.threads.map(usize::from),
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -172,6 +213,9 @@ struct StepArguments {
     /// End after so many steps
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
+    /// Share of the trained weights in the result; the rest is the base's
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    blend: f64,
 }
 
 #[derive(Debug, Args)]
@@ -221,14 +265,29 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
     if let Some(name) = &arguments.name {
         models.check_new(name, &arguments.output)?;
     }
-    let spec = models.encoder_spec(&arguments.model)?;
-    let mut options = options(global, arguments);
-    options.licence = models.registry().get(&arguments.model).ok().map(|m| m.licence.clone());
     let stop = interrupt::flag();
     let progress = Progress::new(out);
+    let prepared = match prepare(global, arguments, (stop, &progress, out)) {
+        Err(Error::Stopped) => return Ok(Status::Interrupted),
+        other => other?,
+    };
+    let model = match (&arguments.model, &prepared.model) {
+        (Some(name), _) | (None, Some(name)) => name.clone(),
+        (None, None) if arguments.source.from_collection.is_some() => {
+            return Err(Error::parameter(
+                "model",
+                "the collection has no encoder, its vectors are the caller's; name the encoder to \
+                 train",
+            ));
+        }
+        (None, None) => DEFAULT_ENCODER.to_owned(),
+    };
+    let spec = models.encoder_spec(&model)?;
+    let mut options = options(global, arguments, &prepared);
+    options.licence = models.registry().get(&model).ok().map(|m| m.licence.clone());
     let mut log = Log::new(&arguments.output);
     let mut failed = None;
-    let outcome = contrastive(&spec, &options, &mut |event| {
+    let mut on_event = |event: TrainEvent| {
         tell(&event, &progress, out);
         if let Err(error) = log.write(&event) {
             failed.get_or_insert(error);
@@ -238,7 +297,14 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
         } else {
             ControlFlow::Continue(())
         }
-    });
+    };
+    let mined = match arguments.negatives.mining(global) {
+        Some(mining) => models.encoder(&model).and_then(|encoder| {
+            with_hard_negatives(&mut options, &encoder, &mining, &mut on_event)
+        }),
+        None => Ok(MiningReport::default()),
+    };
+    let outcome = mined.and_then(|_| contrastive(&spec, &options, &mut on_event));
     progress.finish();
     if let Some(error) = failed {
         return Err(error);
@@ -294,6 +360,27 @@ fn take_up(
     name.map_or(Ok(()), |name| models.add(folder, name, licence).map(drop))
 }
 
+/// Where the pairs are, which are made first with `--from-collection`.
+fn prepare(
+    global: &Global,
+    arguments: &Arguments,
+    told: (&AtomicBool, &Progress, Out),
+) -> Result<Prepared> {
+    let mut prepared = match (&arguments.source.from_collection, &arguments.train) {
+        (Some(name), _) => {
+            let run = (arguments.output.as_path(), arguments.resume, arguments.steps.seed);
+            arguments.source.prepare(global, name, run, told)?
+        }
+        (None, train) => {
+            Prepared { train: train.clone().unwrap_or_default(), dev: None, model: None }
+        }
+    };
+    if let Some(dev) = &arguments.dev {
+        prepared.dev = Some(dev.clone());
+    }
+    Ok(prepared)
+}
+
 fn finish(outcome: &Outcome, name: Option<&str>, out: Out) -> Result<Status> {
     let ndcg = |quality: Option<crate::train::DevQuality>| quality.map(|q| q.ndcg_10);
     let (before, after) = (ndcg(outcome.before), ndcg(outcome.after));
@@ -317,16 +404,17 @@ fn finish(outcome: &Outcome, name: Option<&str>, out: Out) -> Result<Status> {
     Ok(Status::Done)
 }
 
-fn options(global: &Global, arguments: &Arguments) -> ContrastiveOptions {
+fn options(global: &Global, arguments: &Arguments, prepared: &Prepared) -> ContrastiveOptions {
     let Arguments { fields, objective, steps, lora, .. } = arguments;
-    let mut options = ContrastiveOptions::new(&arguments.train, &arguments.output);
-    options.dev.clone_from(&arguments.dev);
+    let mut options = ContrastiveOptions::new(&prepared.train, &arguments.output);
+    options.dev.clone_from(&prepared.dev);
     options.resume = arguments.resume;
     options.fields = Fields {
         query: fields.query_field.clone(),
         positive: fields.positive_field.clone(),
         negative: fields.negative_field.clone(),
         score: fields.score_field.clone(),
+        group: fields.group_field.clone(),
     };
     options.loss = match objective.loss {
         Objective::Infonce => Loss::InfoNce {
@@ -361,11 +449,27 @@ fn options(global: &Global, arguments: &Arguments) -> ContrastiveOptions {
     options.checkpoint_every = steps.checkpoint_every;
     options.patience = steps.patience;
     options.max_steps = steps.max_steps;
+    options.blend = steps.blend;
     options
 }
 
 fn tell(event: &TrainEvent, progress: &Progress, out: Out) {
     match event {
+        TrainEvent::Encoded { texts, of } => {
+            progress.say(format!("hard negatives: {texts} of {of} texts are encoded"));
+        }
+        TrainEvent::Mined(mined) => progress.above(|| {
+            let own = match mined.own {
+                0 => String::new(),
+                own => format!("; {own} brought their own"),
+            };
+            out.note(&format!(
+                "{} for {}{own}; {} got fewer than were asked for",
+                count(mined.mined, "hard negative"),
+                count(mined.pairs, "pair"),
+                mined.short
+            ));
+        }),
         TrainEvent::Data(data) => progress.above(|| {
             out.note(&format!(
                 "{} ({} to measure by), {}; {} of {} parameters are trained",

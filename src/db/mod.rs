@@ -14,6 +14,8 @@ mod ingest;
 mod nearest;
 mod options;
 mod paging;
+#[cfg(feature = "files")]
+mod pairs;
 mod query;
 mod read;
 mod reembed;
@@ -32,6 +34,10 @@ pub use files::{FileOptions, document_id};
 pub use index_stats::IndexStats;
 pub use ingest::{IngestEvent, IngestReport};
 pub use options::CollectionOptions;
+#[cfg(all(feature = "files", feature = "models", feature = "keyword"))]
+pub(crate) use pairs::fold;
+#[cfg(feature = "files")]
+pub use pairs::{PairKind, PairOptions, PairReport, TrainingPairs};
 pub use query::{Explanation, Hit, Mode, Query};
 pub use read::{DocumentInfo, StoredChunk, StoredDocument};
 pub use reembed::{ReembedEvent, ReembedPlan, ReembedReport};

@@ -19,6 +19,8 @@ mod options;
 mod passages;
 mod prompt;
 mod question;
+#[cfg(feature = "files")]
+mod questions;
 mod rarity;
 mod rerank;
 mod sources;
@@ -31,6 +33,8 @@ pub use confidence::ANSWERABLE;
 pub use evidence::{Evidence, Figures};
 pub use options::{AskOptions, Context, Style};
 pub use passages::{DropReason, Dropped, Passage};
+#[cfg(feature = "files")]
+pub use questions::{QuestionOptions, QuestionReport, write_questions};
 
 use crate::db::Collection;
 use crate::encode::{Encoder, EncoderHandle, InputKind};

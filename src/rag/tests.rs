@@ -302,3 +302,53 @@ fn passages_in_hand_need_no_collection() {
     let cited: Vec<bool> = checked.iter().map(|s| s.citation.is_some()).collect();
     assert_eq!(cited, [true, false]);
 }
+
+#[cfg(feature = "files")]
+#[test]
+fn a_question_is_kept_where_it_finds_its_passage() {
+    use crate::db::{PairKind, PairOptions, TrainingPairs};
+    let folder = tempfile::tempdir().unwrap();
+    let other = "A ship came to the harbour of the town with salt and iron for the smiths.";
+    let tales = collection(folder.path(), &[("farm", FARM), ("sea", SEA), ("ship", other)]);
+    let options = PairOptions::default();
+    let write = |text, stop_at: usize| {
+        let says = Says::new(text);
+        let (questions, mut pairs) = (QuestionOptions::default(), TrainingPairs::default());
+        let mut told = 0;
+        let report =
+            write_questions(&tales, &says, &options, &questions, &mut pairs, &mut |report| {
+                told += 1;
+                if told == stop_at {
+                    return ControlFlow::Break(());
+                }
+                assert!(report.passages <= report.of);
+                ControlFlow::Continue(())
+            });
+        (report.unwrap(), pairs, says)
+    };
+    // Of the three passages that it is written for, two hold a word of it: the farm and the sea.
+    let (report, pairs, says) = write("Who was Assipattle of the farm?", 0);
+    assert_eq!((report.of, report.passages, report.lost), (3, 3, 1));
+    // The second time it is there before.
+    assert_eq!((report.kept, report.unfit), (1, 1));
+    assert_eq!(pairs.train.len() + pairs.dev.len(), 1);
+    assert!(says.last_read().contains("Passage: "), "{}", says.last_read());
+    let counted = [&pairs.report.train, &pairs.report.dev].map(|c| c.get(&PairKind::Question));
+    assert_eq!(counted.into_iter().flatten().sum::<usize>(), 1);
+    assert_eq!(write("No question at all.", 0).0.unfit, 3);
+    let (report, pairs, _) = write("Who was Assipattle of the farm?", 1);
+    assert_eq!((report.passages, pairs.train.len() + pairs.dev.len()), (0, 0));
+    // A passage that is longer than the decoder's context is cut.
+    let says = Says { context: 100, ..Says::new("Who had seven sons?") };
+    write_questions(
+        &tales,
+        &says,
+        &options,
+        &QuestionOptions::default(),
+        &mut TrainingPairs::default(),
+        &mut |_| ControlFlow::Continue(()),
+    )
+    .unwrap();
+    let longest = says.read.lock().unwrap().iter().map(|p| p.split_whitespace().count()).max();
+    assert!(longest.unwrap() <= 52, "{longest:?}");
+}

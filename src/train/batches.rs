@@ -5,8 +5,8 @@ use crate::pairs::Pair;
 use std::collections::{HashSet, VecDeque};
 
 /// The batches of one epoch, as numbers of pairs, by the seed and the epoch alone: a run that was
-/// broken off finds the same ones again. No batch has a query or a positive twice where the data
-/// allows that; batches of fewer than `least` pairs are left out.
+/// broken off finds the same ones again. No batch has a query, a positive or a group twice where the
+/// data allows that; batches of fewer than `least` pairs are left out.
 pub(super) fn batches(
     pairs: &[Pair],
     size: usize,
@@ -21,16 +21,18 @@ pub(super) fn batches(
     let mut batches = Vec::new();
     while !fresh.is_empty() || !waiting.is_empty() {
         let mut batch = Vec::with_capacity(size);
-        let mut texts = (HashSet::new(), HashSet::new());
+        let mut texts = (HashSet::new(), HashSet::new(), HashSet::new());
         let mut again = VecDeque::new();
         while batch.len() < size {
             let Some(nth) = waiting.pop_front().or_else(|| fresh.pop_front()) else { break };
             let Some(pair) = pairs.get(nth) else { continue };
-            if texts.0.contains(&pair.query) || texts.1.contains(&pair.positive) {
+            let met = pair.group.is_some_and(|group| texts.2.contains(&group));
+            if met || texts.0.contains(&pair.query) || texts.1.contains(&pair.positive) {
                 again.push_back(nth);
             } else {
                 texts.0.insert(pair.query);
                 texts.1.insert(pair.positive);
+                texts.2.extend(pair.group);
                 batch.push(nth);
             }
         }
@@ -49,7 +51,8 @@ mod tests {
 
     #[test]
     fn no_batch_holds_a_positive_twice_and_no_pair_is_lost() {
-        let pair = |i: u32| Pair { query: i, positive: i / 3, negatives: vec![], score: 0.0 };
+        let pair =
+            |i: u32| Pair { query: i, positive: i / 3, negatives: vec![], score: 0.0, group: None };
         let pairs: Vec<Pair> = (0..99).map(pair).collect();
         let found = batches(&pairs, 16, 1, 7, 0);
         let mut seen: Vec<usize> = found.iter().flatten().copied().collect();
@@ -62,6 +65,15 @@ mod tests {
         assert_eq!(found, batches(&pairs, 16, 1, 7, 0));
         assert_ne!(found, batches(&pairs, 16, 1, 7, 1));
         assert_ne!(found, batches(&pairs, 16, 1, 8, 0));
+        // Nor a group.
+        let grouped: Vec<Pair> =
+            (0..60).map(|i| Pair { positive: i, group: Some(i % 20), ..pair(i) }).collect();
+        let found = batches(&grouped, 16, 1, 7, 0);
+        assert_eq!(found.iter().map(Vec::len).sum::<usize>(), 60);
+        for batch in &found {
+            let groups: HashSet<Option<u32>> = batch.iter().map(|i| grouped[*i].group).collect();
+            assert_eq!(groups.len(), batch.len());
+        }
         // Copies of one pair can only come alone.
         let same = vec![pair(0); 4];
         assert_eq!(batches(&same, 2, 1, 0, 0).len(), 4);

@@ -182,6 +182,7 @@ fn card(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Value {
             "weight_decay": options.optimizer.weight_decay,
             "clip": options.optimizer.clip,
             "window": options.window.unwrap_or(encoder.spec.window),
+            "blend": options.blend,
             "seed": options.seed,
             "seconds": state.seconds.round(),
             "last_loss": state.losses.last(),

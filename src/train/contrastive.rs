@@ -2,12 +2,14 @@
 
 use super::adapter::LoraOptions;
 use super::batches::batches;
+use super::blend::blend;
 use super::card;
 use super::checkpoint::{self, Best, State};
 use super::encoder::{Sums, TrainableEncoder};
 use super::gradient::{Work, gradient};
 use super::loss::{Loss, Targets};
 use super::measure::{Dev, DevQuality};
+use super::mine::MiningReport;
 use super::optimizer::{AdamW, Moments, norm};
 use super::parallel;
 use super::random::mix;
@@ -17,8 +19,9 @@ use crate::encode::{EncoderSpec, InputKind};
 use crate::error::{Error, Result};
 use crate::hash::{Sha256, sha256_of};
 use crate::pairs::{Fields, Pair, Pairs};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// A fine-tuning run.
@@ -73,6 +76,10 @@ pub struct ContrastiveOptions {
     pub patience: Option<usize>,
     /// The run ends after so many steps, as if there were no more data. Default: none.
     pub max_steps: Option<u64>,
+    /// The share of the trained weights in the result, above 0; the rest is the base's. Half of each
+    /// often finds more than either in documents that are unlike the training data (Wortsman et al.
+    /// 2022). Default: 1.
+    pub blend: f64,
     /// Go on from the last checkpoint in the output folder, where there is one. Default: false.
     pub resume: bool,
     /// The base's licence, for the card. Default: unknown.
@@ -105,6 +112,7 @@ impl ContrastiveOptions {
             checkpoint_every: None,
             patience: None,
             max_steps: None,
+            blend: 1.0,
             resume: false,
             licence: None,
         }
@@ -135,6 +143,9 @@ impl ContrastiveOptions {
         }
         if !(0.0..=1.0).contains(&self.warmup) {
             return Err(Error::parameter("warmup", format!("{}; from 0 to 1", self.warmup)));
+        }
+        if !(self.blend > 0.0 && self.blend <= 1.0) {
+            return Err(Error::parameter("blend", format!("{}; above 0, to 1", self.blend)));
         }
         if let Some(window) = self.window.filter(|n| !(8..=spec.window).contains(n)) {
             let reason = format!("{window}; from 8 to the encoder's {}", spec.window);
@@ -184,6 +195,15 @@ impl ContrastiveOptions {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum TrainEvent {
+    /// Texts were encoded, to be compared with each other.
+    Encoded {
+        /// Distinct texts that are done.
+        texts: usize,
+        /// Distinct texts in all.
+        of: usize,
+    },
+    /// Hard negatives were found.
+    Mined(MiningReport),
     /// What the data is like, once.
     Data(DataSummary),
     /// Something that the user should know.
@@ -311,6 +331,8 @@ struct Run<'a> {
     encoder: &'a TrainableEncoder,
     options: &'a ContrastiveOptions,
     pairs: &'a [Pair],
+    /// All positives of each query.
+    positives: HashMap<u32, Vec<u32>>,
     queries: Vec<Vec<u32>>,
     documents: Vec<Vec<u32>>,
     dev: Option<Dev>,
@@ -372,10 +394,15 @@ impl<'a> Run<'a> {
                 "no batch of two different pairs can be made of these; there is nothing to learn",
             ));
         }
+        let mut positives: HashMap<u32, Vec<u32>> = HashMap::new();
+        for pair in &pairs.pairs {
+            positives.entry(pair.query).or_default().push(pair.positive);
+        }
         Ok(Self {
             encoder,
             options,
             pairs: &pairs.pairs,
+            positives,
             queries,
             documents,
             dev,
@@ -421,12 +448,7 @@ impl<'a> Run<'a> {
                 ),
             )
         };
-        if folder.join(card::WEIGHTS).exists() {
-            return Err(Error::parameter(
-                "output",
-                format!("{} holds a model already; name another folder", folder.display()),
-            ));
-        }
+        refuse_a_model(folder)?;
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         match checkpoint::last(folder)? {
             Some(_) if !self.options.resume => return Err(occupied("a checkpoint")),
@@ -575,6 +597,7 @@ impl<'a> Run<'a> {
         for (owner, pair) in (0u32..).zip(&members) {
             targets.anchors.push(pair.query);
             targets.positives.push(pair.positive);
+            targets.answers.push(self.positives.get(&pair.query).cloned().unwrap_or_default());
             targets.scores.push(pair.score);
             for negative in &pair.negatives {
                 targets.negatives.push(*negative);
@@ -634,6 +657,12 @@ impl<'a> Run<'a> {
             checkpoint::load_best(&self.options.output, &self.encoder.parameters)?;
             self.after = Some(best.quality);
         }
+        if self.options.blend < 1.0 {
+            blend(self.encoder, self.options.blend)?;
+            if let Some(dev) = &self.dev {
+                self.after = Some(dev.measure(self.encoder, self.threads)?);
+            }
+        }
         let facts = card::Facts {
             options: self.options,
             data: &self.summary,
@@ -656,6 +685,15 @@ impl<'a> Run<'a> {
             folder: self.options.output.clone(),
         }
     }
+}
+
+/// Refuses a folder that holds a model.
+pub(super) fn refuse_a_model(folder: &Path) -> Result<()> {
+    if folder.join(card::WEIGHTS).exists() {
+        let reason = format!("{} holds a model already; name another folder", folder.display());
+        return Err(Error::parameter("output", reason));
+    }
+    Ok(())
 }
 
 fn either(a: ControlFlow<()>, b: ControlFlow<()>) -> ControlFlow<()> {

@@ -11,8 +11,9 @@ use super::tensor::{D, Device, Result, Tensor, bail};
 pub enum Loss {
     /// Each anchor must tell its positive from all other documents of the batch: cross entropy of
     /// cosine over `temperature` (InfoNCE: van den Oord et al. 2018; in-batch negatives: Henderson et
-    /// al. 2017). Copies of the positive are left out. With `both_directions`, the mean of that and of
-    /// each positive telling its anchor from the other anchors.
+    /// al. 2017), negatives that any of its pairs brings among them. Copies of the positive and other
+    /// positives of the anchor are left out. With `both_directions`, the mean of that and of each
+    /// positive telling its anchor from the other anchors.
     InfoNce {
         /// Default: 0.05, a scale of 20.
         temperature: f32,
@@ -51,6 +52,8 @@ pub(super) struct Targets {
     pub(super) negatives: Vec<u32>,
     /// To which anchor each negative belongs.
     pub(super) owners: Vec<u32>,
+    /// All documents that are known to be positives of each anchor, in this batch or not.
+    pub(super) answers: Vec<Vec<u32>>,
     /// A pair's score, or how much nearer a teacher has the positive than the negative.
     pub(super) scores: Vec<f32>,
 }
@@ -164,14 +167,16 @@ fn info_nce(
 }
 
 /// A document that is the anchor's positive once more, or a positive of the same anchor elsewhere in
-/// the batch, is no negative.
+/// the batch or the data, is no negative.
 fn forward_mask(targets: &Targets) -> Result<Tensor> {
     let documents = targets.positives.iter().chain(&targets.negatives);
     let mut mask = Vec::new();
     for (i, (anchor, positive)) in targets.anchors.iter().zip(&targets.positives).enumerate() {
+        let answers = targets.answers.get(i).map(Vec::as_slice).unwrap_or_default();
         for (j, document) in documents.clone().enumerate() {
             let twin = targets.anchors.get(j) == Some(anchor);
-            mask.push(if i != j && (document == positive || twin) { MASKED } else { 0.0 });
+            let known = document == positive || twin || answers.contains(document);
+            mask.push(if i != j && known { MASKED } else { 0.0 });
         }
     }
     let columns = targets.positives.len() + targets.negatives.len();
@@ -269,6 +274,7 @@ mod tests {
             positives: vec![10, 11, 12],
             negatives: vec![20, 21],
             owners: vec![0, 2],
+            answers: vec![],
             scores: vec![0.9, 0.2, 0.5],
         }
     }
@@ -312,6 +318,12 @@ mod tests {
         let right: f64 =
             (0..3).map(|i| entropy(&row(i), i, |j| i == 0 && j == 4)).sum::<f64>() / 3.0;
         close(loss(Loss::default(), &copied, &[]), right);
+        // A negative of the third anchor answers the second, as other pairs say.
+        let answers = vec![vec![10], vec![11, 21], vec![12]];
+        let answered = Targets { answers, ..targets() };
+        let right: f64 =
+            (0..3).map(|i| entropy(&row(i), i, |j| i == 1 && j == 4)).sum::<f64>() / 3.0;
+        close(loss(Loss::default(), &answered, &[]), right);
         // The third anchor is the first once more: neither's positive is the other's negative.
         let twins = Targets { anchors: vec![0, 1, 0], ..targets() };
         let other = |i: usize, j: usize| i != j && i != 1 && j != 1 && j < 3;

@@ -18,6 +18,7 @@
 
 mod adapter;
 mod batches;
+mod blend;
 mod card;
 mod checkpoint;
 mod contrastive;
@@ -26,6 +27,7 @@ mod gradient;
 mod loss;
 mod measure;
 mod merge;
+mod mine;
 mod ops;
 mod optimizer;
 mod parallel;
@@ -47,5 +49,6 @@ pub use encoder::TrainableEncoder;
 pub use loss::Loss;
 pub use measure::DevQuality;
 pub use merge::merge;
+pub use mine::{Mining, MiningReport, mine, with_hard_negatives};
 pub use optimizer::AdamW;
 pub use schedule::Schedule;

@@ -401,6 +401,44 @@ fn training_finds_what_belongs_together_and_the_best_weights_are_kept() {
     );
 }
 
+/// A blend is the mean of base and result, weight by weight, as the result's own files have them.
+#[test]
+fn a_blend_lies_between_the_base_and_the_result() {
+    let read = |folder: &Path, name: &str| {
+        let file = WeightFile::read("tiny", &folder.join("model.safetensors")).unwrap();
+        let weights = file.weights(&[""], "embeddings.word_embeddings.weight").unwrap();
+        weights.get(name, &[HIDDEN, HIDDEN]).unwrap()
+    };
+    for lora in [None, Some(LoraOptions { dropout: 0.0, ..LoraOptions::default() })] {
+        let base = base();
+        let run = |name: &str, blend: f64| {
+            let out = base.path().join(name);
+            let change = |options: &mut ContrastiveOptions| {
+                options.lora.clone_from(&lora);
+                options.blend = blend;
+            };
+            trained(&out, base.path(), change, &mut |_| ControlFlow::Continue(())).unwrap();
+            out
+        };
+        let (whole, part) = (run("whole", 1.0), run("part", 0.3));
+        let mut largest = 0f32;
+        for part_of in ["query", "value"] {
+            let name = format!("encoder.layer.1.attention.self.{part_of}.weight");
+            let [base, whole, part] = [base.path(), &whole, &part].map(|f| read(f, &name));
+            for ((base, whole), part) in base.iter().zip(&whole).zip(&part) {
+                largest = largest.max((whole - base).abs());
+                let right = 0.7 * f64::from(*base) + 0.3 * f64::from(*whole);
+                assert!((f64::from(*part) - right).abs() < 1e-6, "{base} {whole} {part}");
+            }
+        }
+        assert!(largest > 1e-4, "{largest}");
+        let out = base.path().join("none");
+        let none = |options: &mut ContrastiveOptions| options.blend = 0.0;
+        let error = trained(&out, base.path(), none, &mut |_| ControlFlow::Continue(()));
+        assert!(error.unwrap_err().to_string().contains("above 0"));
+    }
+}
+
 #[test]
 fn computing_twice_and_more_threads_change_nothing_but_rounding() {
     let base = base();
