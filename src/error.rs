@@ -152,6 +152,14 @@ pub enum Error {
         /// Each source tried and what it said.
         reason: String,
     },
+    /// A server that generates text failed.
+    #[error("the generator at {url}: {reason}")]
+    Remote {
+        /// Where it was asked.
+        url: String,
+        /// What it did, and what to do about it.
+        reason: String,
+    },
     /// The requested device cannot be used. There is no silent fall back.
     #[error("device {device} cannot be used: {reason}")]
     Device {

@@ -44,6 +44,8 @@ pub mod fuzzing;
 #[cfg(feature = "models")]
 pub mod generate;
 mod hash;
+#[cfg(feature = "models")]
+mod http;
 mod index;
 mod mapped;
 #[cfg(feature = "models")]

@@ -2,12 +2,13 @@
 
 pub(super) mod show;
 
+use super::generator::{Opened, RemoteArguments};
 use super::options::Global;
 use super::output::Out;
 use super::{Status, interrupt};
 use crate::db::{Collection, Mode};
 use crate::error::{Error, Result};
-use crate::generate::{Decoder, Finish, GenerateOptions};
+use crate::generate::{Finish, GenerateOptions};
 use crate::index::Filter;
 use crate::model::DEFAULT_DECODER;
 use crate::rag::{Answer, AskEvent, AskOptions, Context, Rag, Style};
@@ -44,6 +45,8 @@ pub(super) struct How {
     /// Answer with the evidence alone; no decoder is asked
     #[arg(long, conflicts_with_all = ["model", "quote"])]
     extractive: bool,
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// Let the decoder write only words that stand in the evidence
     #[arg(long)]
     quote: bool,
@@ -79,8 +82,8 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
     let options = arguments.how.options()?;
     let stop = interrupt::flag();
     let collection = global.collection()?;
-    let decoder = arguments.how.decoder(global, *out)?;
-    let rag = How::rag(&collection, decoder.as_ref())?;
+    let generator = arguments.how.generator(global, *out)?;
+    let rag = How::rag(&collection, generator.as_ref())?;
     let mut shown = show::Shown::new(*out, false);
     let answer = rag.ask(&arguments.question, &options, &mut |event| shown.event(event, stop))?;
     finish(&collection, &arguments.how, shown, &answer, *out)
@@ -134,15 +137,18 @@ impl How {
         })
     }
 
-    /// The decoder that is named, or the default one where it is set up.
-    pub(super) fn decoder(&self, global: &Global, out: Out) -> Result<Option<Decoder>> {
+    /// The server or the decoder that is named, or the default decoder where it is set up.
+    pub(super) fn generator(&self, global: &Global, out: Out) -> Result<Option<Opened>> {
         if self.extractive {
             return Ok(None);
+        }
+        if let Some(remote) = self.remote.open(global)? {
+            return Ok(Some(remote));
         }
         let models = global.models()?;
         let opened = models.decoder(self.model.as_deref().unwrap_or(DEFAULT_DECODER));
         match (opened, &self.model) {
-            (Ok(decoder), _) => Ok(Some(decoder)),
+            (Ok(decoder), _) => Ok(Some(Opened::Local(Box::new(decoder)))),
             (Err(Error::NotSetUp { fix, .. } | Error::Offline { fix, .. }), None)
                 if !self.quote =>
             {
@@ -157,11 +163,11 @@ impl How {
 
     pub(super) fn rag<'a>(
         collection: &'a Collection,
-        decoder: Option<&'a Decoder>,
+        generator: Option<&'a Opened>,
     ) -> Result<Rag<'a>> {
         let rag = Rag::new(collection)?;
-        Ok(match decoder {
-            Some(decoder) => rag.generator(decoder),
+        Ok(match generator {
+            Some(opened) => rag.generator(opened.generator()),
             None => rag,
         })
     }

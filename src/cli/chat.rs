@@ -25,8 +25,8 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
     let options = arguments.how.options()?;
     let stop = interrupt::flag();
     let collection = global.collection()?;
-    let decoder = arguments.how.decoder(global, *out)?;
-    let rag = How::rag(&collection, decoder.as_ref())?;
+    let generator = arguments.how.generator(global, *out)?;
+    let rag = How::rag(&collection, generator.as_ref())?;
     let mut chat = rag.chat();
     let people = std::io::stdin().is_terminal();
     if people {

@@ -1,13 +1,11 @@
 //! `vdb generate`
 
+use super::generator::{Opened, RemoteArguments};
 use super::options::Global;
 use super::output::Out;
 use super::{Status, interrupt};
 use crate::error::{Error, Result};
-use crate::generate::{
-    Constraint, Decoder, Finish, GenerateOptions, Generation, Generator as _, Message, Role,
-    Sampling,
-};
+use crate::generate::{Constraint, Finish, GenerateOptions, Generation, Message, Role, Sampling};
 use crate::model::DEFAULT_DECODER;
 use crate::tokenize::Prompt;
 use clap::Args;
@@ -25,6 +23,8 @@ pub(super) struct Arguments {
     /// Decoder: a name of `vdb models list`, a GGUF file, or a folder with safetensors
     #[arg(long, default_value = DEFAULT_DECODER, value_name = "MODEL")]
     model: String,
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// Instructions that stand before the message
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
@@ -82,11 +82,14 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
     let text = arguments.text()?;
     let options = arguments.options()?;
     let stop = interrupt::flag();
-    let decoder = global.models()?.decoder(&arguments.model)?;
-    let prompt = arguments.prompt(&decoder, text)?;
+    let opened = match arguments.remote.open(global)? {
+        Some(remote) => remote,
+        None => Opened::Local(Box::new(global.models()?.decoder(&arguments.model)?)),
+    };
+    let prompt = arguments.prompt(&opened, text)?;
     let mut ends_line = true;
     let mut failed = None;
-    let generation = decoder.generate(&prompt, &options, &mut |text| {
+    let generation = opened.generator().generate(&prompt, &options, &mut |text| {
         if !out.json && !text.is_empty() {
             ends_line = text.ends_with('\n');
             failed = out.data(text).err();
@@ -101,12 +104,12 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
         return Err(error);
     }
     if out.json {
-        out.json_line(&as_json(&decoder, &generation))?;
+        out.json_line(&as_json(&opened, &generation))?;
     } else if !ends_line {
         out.line("")?;
     }
     if arguments.verbose {
-        out.remark(&statistics(&decoder, &generation));
+        out.remark(&statistics(&opened, &generation));
     }
     Ok(match generation.finish {
         Finish::Cancelled => Status::Interrupted,
@@ -127,7 +130,13 @@ impl Arguments {
         Ok(text)
     }
 
-    fn prompt(&self, decoder: &Decoder, text: String) -> Result<Prompt> {
+    fn prompt(&self, opened: &Opened, text: String) -> Result<Prompt> {
+        if self.raw && opened.is_remote() {
+            return Err(Error::parameter(
+                "raw",
+                "a server puts its own template around every text",
+            ));
+        }
         if self.raw {
             return Ok(Prompt::new().content(text));
         }
@@ -135,7 +144,7 @@ impl Arguments {
         let system = self.system.clone().map(|text| message(Role::System, text));
         let messages: Vec<Message> =
             system.into_iter().chain([message(Role::User, text)]).collect();
-        decoder.prompt(&messages)
+        opened.generator().prompt(&messages)
     }
 
     fn options(&self) -> Result<GenerateOptions> {
@@ -179,9 +188,9 @@ fn speed(generation: &Generation) -> f64 {
     if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
 }
 
-fn as_json(decoder: &Decoder, generation: &Generation) -> serde_json::Value {
+fn as_json(opened: &Opened, generation: &Generation) -> serde_json::Value {
     json!({
-        "model": decoder.name(),
+        "model": opened.name(),
         "text": generation.text,
         "finish": generation.finish.to_string(),
         "prompt_tokens": generation.prompt_tokens,
@@ -193,12 +202,12 @@ fn as_json(decoder: &Decoder, generation: &Generation) -> serde_json::Value {
     })
 }
 
-fn statistics(decoder: &Decoder, generation: &Generation) -> String {
+fn statistics(opened: &Opened, generation: &Generation) -> String {
     format!(
         "{} on {}: {} prompt tokens, first token after {:.3} s; {} tokens generated, {:.1} a second; \
          ended by {}",
-        decoder.name(),
-        decoder.provider(),
+        opened.name(),
+        opened.provider(),
         generation.prompt_tokens,
         generation.first_token.as_secs_f64(),
         generation.generated_tokens,

@@ -10,6 +10,7 @@ mod doctor;
 mod documents;
 mod eval;
 mod generate;
+mod generator;
 mod ingest;
 mod interrupt;
 mod models;

@@ -38,6 +38,8 @@ pub struct Constraint {
     grammar: TopLevelGrammar,
     /// Whether the text may end before it begins.
     may_be_empty: bool,
+    /// The JSON schema that it was made of, as it was given.
+    schema: Option<Value>,
 }
 
 /// Of what units a quotation is made.
@@ -67,6 +69,7 @@ impl Constraint {
         bounded(NAME, schema)?;
         let mut schema: Value = serde_json::from_str(schema)
             .map_err(|e| Error::parameter(NAME, format!("it is not JSON: {e}")))?;
+        let given = schema.clone();
         match &mut schema {
             Value::Object(fields) => {
                 let options = fields.entry("x-guidance").or_insert_with(|| json!({}));
@@ -86,7 +89,13 @@ impl Constraint {
             Value::Bool(false) => return Err(Error::parameter(NAME, "nothing fits `false`")),
             _ => return Err(Error::parameter(NAME, "expected an object or `true`")),
         }
-        Self::checked(NAME, TopLevelGrammar::from_json_schema(schema))
+        let constraint = Self::checked(NAME, TopLevelGrammar::from_json_schema(schema))?;
+        Ok(Self { schema: Some(given), ..constraint })
+    }
+
+    /// The JSON schema that it was made of; none where it is no schema.
+    pub(super) fn schema(&self) -> Option<&Value> {
+        self.schema.as_ref()
     }
 
     /// Text that a regular expression matches as a whole, in the syntax of the regex crate. `^` before
@@ -178,7 +187,7 @@ impl Constraint {
         let grammar = format!("start: QUOTATION\nQUOTATION: {}", options.join(" | "));
         // The empty text is a part of every text, and no quotation. The grammar is ours and needs no
         // check, which would take as long as the text is.
-        Ok(Self { grammar: TopLevelGrammar::from_lark(grammar), may_be_empty: false })
+        Ok(Self { grammar: TopLevelGrammar::from_lark(grammar), may_be_empty: false, schema: None })
     }
 
     /// Text that a context-free grammar derives, in llguidance's form of Lark's syntax: rules in
@@ -201,7 +210,7 @@ impl Constraint {
         let init = GrammarInit::Serialized(grammar.clone());
         match caught(|| Ok(init.validate(None, limits()))) {
             Ok(ValidationResult::Valid | ValidationResult::Warnings(_)) => {
-                Ok(Self { grammar, may_be_empty: true })
+                Ok(Self { grammar, may_be_empty: true, schema: None })
             }
             Ok(ValidationResult::Error(reason)) | Err(reason) => {
                 Err(Error::parameter(name, told(&reason)))

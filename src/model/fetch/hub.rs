@@ -1,16 +1,15 @@
-//! Files of a model hub's repository, over HTTPS, resumed where they were left. The one place that
-//! names ureq.
+//! Files of a model hub's repository, over HTTPS, resumed where they were left.
 
 use super::super::home::Home;
 use super::super::manifest::{FileEntry, Manifest};
 use super::{FetchEvent, FetchOptions, install};
 use crate::error::{Error, Result};
 use crate::hash::sha256_of;
+use crate::http::{Answer, Client, Patience};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
-use ureq::Agent;
 
 /// The hub that the built-in manifests mean; `VDB_HUB` names a mirror.
 const HUB: &str = "https://huggingface.co";
@@ -28,12 +27,8 @@ pub(super) fn fetch(
     options: &FetchOptions<'_>,
 ) -> Result<()> {
     let hub = std::env::var("VDB_HUB").unwrap_or_else(|_| HUB.to_owned());
-    let agent: Agent = Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(20)))
-        .timeout_recv_response(Some(Duration::from_mins(1)))
-        .http_status_as_error(false)
-        .build()
-        .into();
+    let patience = Patience { connect: Duration::from_secs(20), answer: Duration::from_mins(1) };
+    let client = Client::new(patience);
     for file in files {
         let path = file.path_in("");
         let url = format!("{}/{repository}/resolve/{revision}/{path}", hub.trim_end_matches('/'));
@@ -43,7 +38,7 @@ pub(super) fn fetch(
         let mut attempt = 0;
         let sha256 = loop {
             attempt += 1;
-            match download(&agent, &url, &part, file, options) {
+            match download(&client, &url, &part, file, options) {
                 Ok(sha256) if sha256 == file.sha256 || attempt > 1 => break sha256,
                 // What was resumed may have been bad from the start.
                 Ok(_) => {
@@ -61,7 +56,7 @@ pub(super) fn fetch(
 
 /// Brings `part` to its full length and returns the sha256 of the whole.
 fn download(
-    agent: &Agent,
+    client: &Client,
     url: &str,
     part: &Path,
     file: &FileEntry,
@@ -81,18 +76,17 @@ fn download(
         have = 0;
     }
     if have == 0 || file.size != Some(have) {
-        let mut request = agent.get(url);
-        if have > 0 {
-            request = request.header("Range", format!("bytes={have}-"));
-        }
-        let mut response = request.call().map_err(|e| refuse(format!("{url}: {e}")))?;
-        match response.status().as_u16() {
-            206 if have > 0 && starts_at(&response, have) => {}
+        let range = format!("bytes={have}-");
+        let headers = [("Range", range.as_str())];
+        let headers = if have > 0 { &headers[..] } else { &[] };
+        let answer = client.get(url, headers).map_err(|e| refuse(format!("{url}: {e}")))?;
+        match answer.status {
+            206 if have > 0 && starts_at(&answer, have) => {}
             // A server without ranges sends all of it again.
             200 | 206 => {
                 out.set_len(0).map_err(Error::io("write", part))?;
                 have = 0;
-                if response.status().as_u16() == 206 {
+                if answer.status == 206 {
                     return Err(refuse(format!("{url}: the server sent another part than asked")));
                 }
             }
@@ -100,10 +94,9 @@ fn download(
             416 => {}
             status => return Err(refuse(format!("{url}: HTTP status {status}"))),
         }
-        if response.status().as_u16() != 416 {
+        if answer.status != 416 {
             let limit = file.size.unwrap_or(MAX_FILE);
-            let body = response.body_mut().as_reader();
-            append(body, &mut out, have, limit, options).map_err(|e| match e {
+            append(answer.into_reader(), &mut out, have, limit, options).map_err(|e| match e {
                 AppendError::Stopped => Error::Stopped,
                 AppendError::Read(e) => refuse(format!("{url}: the connection broke: {e}")),
                 AppendError::Write(e) => Error::io("write", part)(e),
@@ -114,8 +107,8 @@ fn download(
     sha256_of(part)
 }
 
-fn starts_at<T>(response: &ureq::http::Response<T>, offset: u64) -> bool {
-    let range = response.headers().get("Content-Range").and_then(|v| v.to_str().ok());
+fn starts_at(answer: &Answer, offset: u64) -> bool {
+    let range = answer.header("Content-Range");
     range.is_some_and(|range| range.trim().starts_with(&format!("bytes {offset}-")))
 }
 
