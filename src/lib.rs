@@ -53,6 +53,8 @@ pub mod model;
 #[cfg(feature = "files")]
 pub mod pairs;
 mod panics;
+#[cfg(feature = "models")]
+pub mod prompting;
 #[cfg(all(feature = "models", feature = "keyword"))]
 pub mod rag;
 mod random;

@@ -112,7 +112,7 @@ fn every_crate_stays_in_its_module() {
 /// Layers look down only.
 #[test]
 fn layers_look_down() {
-    let below: [(&str, &[&str]); 13] = [
+    let below: [(&str, &[&str]); 14] = [
         ("sandbox/", &["error"]),
         ("vector/", &["error", "hash", "random"]),
         ("text/", &["error", "hash"]),
@@ -142,12 +142,27 @@ fn layers_look_down() {
                 "encode", "model",
             ],
         ),
+        ("prompting/", &["error", "encode", "generate", "sandbox", "tokenize"]),
         ("rag/", &["error", "hash", "text", "index", "encode", "tokenize", "generate", "db"]),
         (
             "cli/",
             &[
-                "error", "hash", "threads", "vector", "text", "index", "model", "encode",
-                "generate", "pairs", "sandbox", "tokenize", "db", "rag", "train",
+                "error",
+                "hash",
+                "threads",
+                "vector",
+                "text",
+                "index",
+                "model",
+                "encode",
+                "generate",
+                "pairs",
+                "prompting",
+                "sandbox",
+                "tokenize",
+                "db",
+                "rag",
+                "train",
             ],
         ),
     ];

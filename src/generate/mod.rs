@@ -94,7 +94,7 @@ impl Default for GenerateOptions {
 }
 
 /// A text that was generated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Generation {
     /// The text, without prompt and stop text.
@@ -114,10 +114,11 @@ pub struct Generation {
 }
 
 /// Why a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finish {
     /// The model ended it, a stop text came, or what was asked for is complete.
+    #[default]
     Stop,
     /// As many tokens as were allowed, or as the context holds.
     Length,

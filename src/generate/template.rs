@@ -12,7 +12,10 @@
 //! for `</think>`), as long as no special token could be made of them.
 
 mod python;
+mod text;
 mod veil;
+
+pub use text::TextTemplate;
 
 use crate::error::{Error, Result};
 use crate::panics;

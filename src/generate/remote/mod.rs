@@ -219,15 +219,7 @@ impl Generator for RemoteGenerator {
         let body = request::body(&self.options.model, prompt, options)?;
         let mut pieces = Pieces::new(Stops::new(&options.stop)?);
         let mut watch = Watch::new(on_text, options.time_limit.map(|limit| began + limit));
-        let mut done = Generation {
-            text: String::new(),
-            finish: Finish::Stop,
-            prompt_tokens,
-            reused_tokens: 0,
-            generated_tokens: 0,
-            first_token: Duration::ZERO,
-            total: Duration::ZERO,
-        };
+        let mut done = Generation { prompt_tokens, ..Generation::default() };
         let answer = self.ask(&body, &mut watch)?;
         let finish = match answer {
             None => Some(watch.finish()),
