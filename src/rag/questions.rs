@@ -143,13 +143,16 @@ fn write(
     Ok(if written.finish == Finish::Cancelled { None } else { question(&written.text) })
 }
 
-/// The first question of a text, without what stands around it.
+/// The first question of a text, without what stands around it; none where it is about the passage
+/// itself, which no reader has seen.
 fn question(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     let line = line.trim_start_matches("Question:").trim();
     let end = line.find('?')? + 1;
     let question = line.get(..end)?.trim_start_matches(|c: char| !c.is_alphanumeric());
-    (question.split_whitespace().count() >= LEAST_WORDS).then(|| question.to_owned())
+    let is_about_itself = question.to_lowercase().contains("passage");
+    let is_long = question.split_whitespace().count() >= LEAST_WORDS;
+    (is_long && !is_about_itself).then(|| question.to_owned())
 }
 
 #[cfg(test)]
@@ -165,6 +168,7 @@ mod tests {
             ("1. What do bees eat?", Some("1. What do bees eat?")),
             ("Bees eat nectar.", None),
             ("Why so?", None),
+            ("What is the passage's answer to that?", None),
             ("", None),
         ] {
             assert_eq!(question(text).as_deref(), right, "{text:?}");
