@@ -7,10 +7,6 @@ use crate::index::z_scores;
 
 /// Passages that are re-ranked at most: each is encoded for it.
 const MOST: usize = 1000;
-/// What the re-ranker counts beside the first search: the middle of what was better on each of three
-/// collections (docs/benchmarks.md). Alone, without the mix, late interaction is worse than the first
-/// search.
-const RERANKER_WEIGHT: f32 = 0.35;
 
 impl Query<'_> {
     pub(super) fn check_rerank(&self) -> Result<()> {
@@ -44,7 +40,10 @@ impl Query<'_> {
             passages.push(passage);
         }
         let passages: Vec<&str> = passages.iter().map(String::as_str).collect();
-        let scores = self.reranker_scores(&passages)?;
+        let (scores, weight) = self.reranker_scores(&passages)?;
+        if !(0.0..=1.0).contains(&weight) {
+            return Err(Error::parameter("reranker", format!("a weight of {weight}; from 0 to 1")));
+        }
         if scores.len() != hits.len() || scores.iter().any(|score| !score.is_finite()) {
             return Err(Error::parameter(
                 "reranker",
@@ -54,7 +53,7 @@ impl Query<'_> {
         let before = z_scores(hits.iter().map(|hit| hit.score).collect());
         let after = z_scores(scores.clone());
         for (((hit, score), before), after) in hits.iter_mut().zip(scores).zip(before).zip(after) {
-            hit.score = (1.0 - RERANKER_WEIGHT) * before + RERANKER_WEIGHT * after;
+            hit.score = (1.0 - weight) * before + weight * after;
             hit.explanation.reranker_score = Some(score);
         }
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
@@ -62,13 +61,14 @@ impl Query<'_> {
         Ok(hits)
     }
 
-    fn reranker_scores(&self, passages: &[&str]) -> Result<Vec<f32>> {
+    /// A figure for each passage, and what these figures count.
+    fn reranker_scores(&self, passages: &[&str]) -> Result<(Vec<f32>, f32)> {
         let text = self.text.unwrap_or_default();
         if passages.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0.0));
         }
         if let Some(reranker) = self.reranker {
-            return reranker.score(text, passages);
+            return Ok((reranker.score(text, passages)?, reranker.weight()));
         }
         let Some(encoder) = &self.collection.encoder else {
             return Err(Error::NoEncoder {
@@ -78,7 +78,8 @@ impl Query<'_> {
             });
         };
         let weigh = |query: &str| self.word_weights(query);
-        LateInteraction::new(encoder.get()?, &weigh).score(text, passages)
+        let reranker = LateInteraction::new(encoder.get()?, &weigh);
+        Ok((reranker.score(text, passages)?, reranker.weight()))
     }
 
     /// By the keyword index: what is rare among the chunks says more.

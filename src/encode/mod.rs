@@ -2,6 +2,8 @@
 
 #[cfg(feature = "models")]
 mod batch;
+#[cfg(feature = "models")]
+mod cross_encoder;
 mod handle;
 #[cfg(feature = "models")]
 mod onnx;
@@ -12,6 +14,8 @@ mod rerank;
 mod sessions;
 pub(crate) mod similarity;
 
+#[cfg(feature = "models")]
+pub use cross_encoder::{CrossEncoder, CrossEncoderSpec};
 pub use handle::EncoderHandle;
 #[cfg(feature = "models")]
 pub use onnx::{EncoderOptions, EncoderSpec, OnnxEncoder};

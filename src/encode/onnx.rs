@@ -1,13 +1,14 @@
 //! Encoders on ONNX Runtime.
 
-use super::batch::{plan, plan_close};
+use super::batch::{mask, padded, plan, plan_close};
 use super::pooling::{Pooling, scale_to_unit};
 use super::sessions::Sessions;
 use super::{Embedding, Encoder, Fingerprint, InputKind, TokenEmbedding};
 use crate::error::{Error, Result};
 use crate::hash::{Sha256, sha256_of};
+use crate::model::calibrate::inputs;
 use crate::model::graph::{IMPORTER, Recipe, graph};
-use crate::model::import::BertConfig;
+use crate::model::import::{BertConfig, Head};
 use crate::model::runtime::Session;
 use crate::model::{Device, Precision, Runtime, onnx};
 use crate::text::tokenizer::TokenSpans;
@@ -85,9 +86,6 @@ impl EncoderSpec {
         let read_json = |path: &Path| -> Result<serde_json::Value> {
             serde_json::from_str(&read(path)?)
                 .map_err(|e| refuse(format!("{} is not JSON: {e}", path.display())))
-        };
-        let number = |value: &serde_json::Value, key: &str| {
-            value.get(key).and_then(serde_json::Value::as_u64).and_then(|n| usize::try_from(n).ok())
         };
         let described = config.as_deref().map(read_json).transpose()?.unwrap_or_default();
         let positions = number(&described, "max_position_embeddings").unwrap_or(512);
@@ -174,6 +172,11 @@ impl EncoderSpec {
     }
 }
 
+/// A whole number of a JSON object.
+pub(super) fn number(value: &serde_json::Value, key: &str) -> Option<usize> {
+    value.get(key).and_then(serde_json::Value::as_u64).and_then(|n| usize::try_from(n).ok())
+}
+
 /// Whether weights are a graph already.
 fn is_ready(weights: &Path) -> bool {
     weights.extension().is_some_and(|e| e == "onnx")
@@ -244,13 +247,16 @@ impl OnnxEncoder {
                 weights: &spec.weights,
                 weights_sha256: &spec.weights_sha256,
                 config: &config,
+                head: Head::Tokens,
                 precision: options.precision,
                 tokenizer_sha256: &spec.tokenizer_sha256,
                 window: spec.window,
             };
-            graph(runtime, &recipe, &options.graphs, &|text| {
-                truncated(tokenizer.ids(text)?, spec.window).map(|(ids, _)| ids)
-            })?
+            let read = |text: &String| {
+                let (ids, _) = truncated(tokenizer.ids(text)?, spec.window)?;
+                Ok(inputs(&ids, None))
+            };
+            graph(runtime, &recipe, &options.graphs, &|texts| texts.iter().map(read).collect())?
         };
         let prefix = |text: &str| Ok::<_, Error>(tokenizer.ids(text)?.len());
         let overhead = prefix(&spec.document_prefix)?.max(tokenizer.specials());
@@ -297,15 +303,8 @@ impl OnnxEncoder {
     ) -> Result<Vec<T>> {
         let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let rows = batch.len();
-        let mut ids = Vec::with_capacity(rows * longest);
-        let mut mask = Vec::with_capacity(rows * longest);
-        for row in batch {
-            ids.extend(row.iter().map(|id| i64::from(*id)));
-            mask.extend(std::iter::repeat_n(1i64, row.len()));
-            // What stands in masked places does not matter; every vocabulary has an id 0.
-            ids.resize(ids.len() + longest - row.len(), 0);
-            mask.resize(ids.len(), 0);
-        }
+        let ids = padded(batch.iter().copied(), longest);
+        let mask = mask(batch.iter().map(|ids| ids.len()), longest);
         let declared = session.inputs();
         let mut inputs = Vec::with_capacity(3);
         for name in declared {

@@ -1,7 +1,7 @@
 //! Models: where they come from, how they become graphs, and the runtime that runs them.
 
 mod bytes;
-mod calibrate;
+pub(crate) mod calibrate;
 pub(crate) mod decoder_graph;
 mod device;
 mod fetch;
@@ -24,7 +24,7 @@ pub use fetch::{FetchEvent, FetchOptions, Fetched, fetch};
 pub use home::Home;
 #[doc(hidden)]
 pub use import::weight_sums;
-pub use manifest::{EncoderSection, FileEntry, Manifest, ModelKind, Source};
+pub use manifest::{EncoderSection, FileEntry, Manifest, ModelKind, RerankerSection, Source};
 pub use open::Models;
 pub use registry::{DEFAULT_DECODER, DEFAULT_ENCODER, Registry};
 pub use runtime::Runtime;

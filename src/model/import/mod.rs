@@ -4,7 +4,7 @@ mod bert;
 pub(crate) mod llama;
 mod weights;
 
-pub(crate) use bert::{BertConfig, Form, build};
+pub(crate) use bert::{BertConfig, Form, Head, build, check_cross_encoder};
 #[cfg(feature = "train")]
 pub(crate) use bert::{PREFIXES, PROBE};
 pub use llama::weight_sums;
