@@ -20,6 +20,7 @@ use std::path::Path;
 use support::{needs_models, vdb};
 use vdb::encode::{CrossEncoder, CrossEncoderSpec, EncoderOptions, EncoderSpec, Reranker as _};
 use vdb::model::{Device, Precision};
+use vdb::train::{RerankerBase, TrainableCrossEncoder};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -29,6 +30,9 @@ fn main() {
         needs_models("int8_keeps_the_figures_and_a_batch_changes_none", int8),
         needs_models("what_is_no_cross_encoder_is_refused", refused),
         needs_models("a_query_is_reranked_by_a_cross_encoder", a_query_is_reranked),
+        needs_models("the_trained_form_has_the_same_figures", trained_form),
+        needs_models("a_reranker_is_trained_from_an_encoder_and_used", trained_and_used),
+        needs_models("bad_input_has_its_exit_status_and_reason", bad_input),
     ];
     libtest_mimic::run(&arguments, tests).exit();
 }
@@ -367,4 +371,144 @@ fn a_query_is_reranked() {
     assert!(line.contains("reranker"), "{line}");
     let told = run(&["models", "info", "ms-marco-minilm-l6-v2"]);
     assert!(told.contains("window of 512 tokens"), "{told}");
+}
+
+/// Also after it was read, trained by nothing to speak of, and written again.
+fn trained_form() {
+    for (kind, right) in [("bert", LOGITS), ("xlm-roberta", ROBERTA_LOGITS)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        fs::create_dir(path.join("tiny")).unwrap();
+        write_tiny(&path.join("tiny"), kind);
+        fs::write(path.join("pairs.jsonl"), PAIRS).unwrap();
+        let command = [
+            "train",
+            "reranker",
+            "pairs.jsonl",
+            "--output",
+            "again",
+            "--model",
+            "./tiny",
+            "--lr",
+            "1e-30",
+            "--max-steps",
+            "1",
+            "--quiet",
+        ];
+        let (status, _, err) = vdb(path, &command);
+        assert_eq!(status, 0, "{err}");
+        for name in ["tiny", "again"] {
+            let spec = CrossEncoderSpec::from_folder(&path.join(name)).unwrap();
+            let model =
+                TrainableCrossEncoder::open(&RerankerBase::CrossEncoder(spec), None, 0, None)
+                    .unwrap();
+            let pairs: Vec<(&str, &str)> =
+                PASSAGES.iter().map(|passage| (QUERY, *passage)).collect();
+            let found = model.score(&pairs, 2).unwrap();
+            let graph = open(&path.join(name), Precision::Fp32).score(QUERY, &PASSAGES).unwrap();
+            for ((found, graph), right) in found.iter().zip(graph).zip(right) {
+                assert!((found - right).abs() < 1e-4, "{kind} {name}: {found} {right}");
+                assert!((graph - right).abs() < 1e-4, "{kind} {name}: {graph} {right}");
+            }
+        }
+    }
+}
+
+const PAIRS: &str = "{\"query\":\"where is the kettle\",\"positive\":\"the kettle is here\"}\n\
+    {\"query\":\"a violin\",\"positive\":\"music of a violin\",\"negative\":\"the music of a ship\"}\n\
+    {\"query\":\"a ship\",\"positive\":\"a ship in the harbour\"}\n\
+    {\"query\":\"boil water\",\"positive\":\"water in a kettle\"}\n";
+
+fn trained_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::write(path.join("pairs.jsonl"), PAIRS).unwrap();
+    let command = [
+        "train",
+        "reranker",
+        "pairs.jsonl",
+        "--output",
+        "tuned",
+        "--dev",
+        "pairs.jsonl",
+        "--batch",
+        "2",
+        "--negatives",
+        "2",
+        "--epochs",
+        "2",
+        "--window",
+        "32",
+        "--json",
+    ];
+    let (status, out, err) = vdb(path, &command);
+    assert_eq!(status, 0, "{err}");
+    let told: Value = serde_json::from_str(out.trim()).unwrap();
+    assert_eq!(told["steps"], 4);
+    assert!(told["before"].is_number() && told["after"].is_number(), "{told}");
+    let log = fs::read_to_string(path.join("tuned/log.jsonl")).unwrap();
+    assert_eq!(log.lines().filter(|line| line.contains("\"loss\"")).count(), 4);
+    let card = fs::read_to_string(path.join("tuned/README.md")).unwrap();
+    assert!(card.contains("re-ranker") && card.contains("window of 32 tokens"), "{card}");
+    let config = fs::read_to_string(path.join("tuned/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["architectures"], json!(["BertForSequenceClassification"]));
+    assert_eq!(config["num_labels"], 1);
+    assert_eq!(CrossEncoderSpec::from_folder(&path.join("tuned")).unwrap().window, 32);
+    fs::write(path.join("kettle.txt"), "the kettle is here").unwrap();
+    fs::write(path.join("violin.txt"), "music of a violin").unwrap();
+    let (status, _, err) = vdb(path, &["ingest", "kettle.txt", "violin.txt"]);
+    assert_eq!(status, 0, "{err}");
+    let query = ["query", "where is the kettle", "--rerank", "--reranker", "./tuned", "--explain"];
+    let (status, out, err) = vdb(path, &query);
+    assert!(status == 0 && out.contains("re-ranker"), "{out}{err}");
+    // It goes on from there, measured by what the default encoder finds.
+    let on = [
+        "train",
+        "reranker",
+        "pairs.jsonl",
+        "--output",
+        "on",
+        "--dev",
+        "pairs.jsonl",
+        "--model",
+        "./tuned",
+        "--max-steps",
+        "1",
+        "--json",
+    ];
+    let (status, out, err) = vdb(path, &on);
+    assert_eq!(status, 0, "{err}");
+    let on: Value = serde_json::from_str(out.trim()).unwrap();
+    let (before, after) = (on["before"].as_f64().unwrap(), told["after"].as_f64().unwrap());
+    assert!((before - after).abs() < 1e-9, "{before} {after}");
+    let (status, _, err) = vdb(path, &command);
+    assert!(status == 2 && err.contains("holds a model already"), "{err}");
+}
+
+fn bad_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::write(path.join("pairs.jsonl"), PAIRS).unwrap();
+    fs::write(path.join("one.jsonl"), PAIRS.lines().next().unwrap()).unwrap();
+    fs::create_dir(path.join("folder")).unwrap();
+    for (more, status, words) in [
+        (&["one.jsonl"][..], 2, "no pair has a negative"),
+        (
+            &["pairs.jsonl", "--negatives", "0", "--loss", "margin"],
+            2,
+            "3 of 4 pairs have no negative",
+        ),
+        (&["pairs.jsonl", "--model", "SmolLM2-135M-Instruct"], 1, "encoder"),
+        (&["pairs.jsonl", "--model", "./folder"], 1, "tokenizer.json"),
+        (&["pairs.jsonl", "--model", "ms-marco-MiniLM-L6-v2"], 1, "vdb models pull"),
+        (&["pairs.jsonl", "--window", "513"], 2, "from 8 to the base's 512"),
+        (&["pairs.jsonl", "--retriever", "all-MiniLM-L6-v2"], 2, "--dev"),
+        (&["pairs.jsonl", "--device", "cuda"], 1, "training runs on the processors"),
+    ] {
+        let command = [&["train", "reranker", "--output", "out"], more].concat();
+        let (found, _, err) = vdb(path, &command);
+        assert!(found == status && err.contains(words), "{more:?}: {found} {err}");
+        assert!(!path.join("out/model.safetensors").exists());
+    }
 }

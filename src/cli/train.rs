@@ -1,4 +1,6 @@
-//! `vdb train contrastive`
+//! `vdb train contrastive`, and what all of `vdb train` has in common
+
+mod reranker;
 
 use super::options::Global;
 use super::output::{Out, count, printable};
@@ -8,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::model::{DEFAULT_ENCODER, Device};
 use crate::pairs::Fields;
 use crate::train::{
-    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Outcome, Schedule, StepSummary,
-    TrainEvent, contrastive,
+    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Outcome, RunOptions, Schedule,
+    StepSummary, TrainEvent, contrastive,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -23,6 +25,8 @@ use std::sync::atomic::Ordering;
 pub(super) enum Command {
     /// Fine-tune an encoder on pairs of texts that belong together
     Contrastive(Box<Arguments>),
+    /// Train a re-ranker (cross-encoder) on pairs of a query and what answers it
+    Reranker(Box<reranker::Arguments>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,6 +43,18 @@ enum Objective {
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    /// Encoder to start from: a name from `vdb models list`, or a folder
+    #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_ENCODER)]
+    model: String,
+    #[command(flatten)]
+    run: RunArguments,
+    #[command(flatten)]
+    objective: ObjectiveArguments,
+}
+
+/// What every run is told.
+#[derive(Debug, Args)]
+struct RunArguments {
     /// Pairs to learn from: JSONL, CSV or TSV, also as .gz, each record with a query and a positive,
     /// perhaps with negatives and a score
     train: PathBuf,
@@ -48,16 +64,11 @@ pub(super) struct Arguments {
     /// Pairs to measure by, in the same form
     #[arg(long, value_name = "FILE")]
     dev: Option<PathBuf>,
-    /// Encoder to start from: a name from `vdb models list`, or a folder
-    #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_ENCODER)]
-    model: String,
     /// Go on from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
     fields: FieldArguments,
-    #[command(flatten)]
-    objective: ObjectiveArguments,
     #[command(flatten)]
     steps: StepArguments,
     #[command(flatten)]
@@ -107,9 +118,9 @@ struct StepArguments {
     /// How often all pairs are seen
     #[arg(long, default_value_t = 1, value_name = "N")]
     epochs: u64,
-    /// Pairs of a batch
-    #[arg(long, default_value_t = 64, value_name = "N")]
-    batch: usize,
+    /// Pairs of a batch [default: 64, of a re-ranker 16]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
     /// Batches whose gradients are averaged for one step
     #[arg(long, default_value_t = 1, value_name = "N")]
     accumulate: usize,
@@ -128,7 +139,7 @@ struct StepArguments {
     /// Longest gradient
     #[arg(long, default_value_t = 1.0, value_name = "X")]
     clip: f64,
-    /// Tokens of a text [default: the encoder's window]
+    /// Tokens of an input [default: the window of what it starts from]
     #[arg(long, value_name = "N")]
     window: Option<usize>,
     /// Decides every choice by chance
@@ -183,25 +194,46 @@ struct LoraArguments {
 pub(super) fn run(global: &Global, command: &Command, out: &Out) -> Result<Status> {
     match command {
         Command::Contrastive(arguments) => train(global, arguments, *out),
+        Command::Reranker(arguments) => reranker::train(global, arguments, *out),
     }
 }
 
 fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
+    refuse_cuda(global)?;
+    let models = global.models()?;
+    let spec = models.encoder_spec(&arguments.model)?;
+    let mut options = options(global, arguments);
+    options.run.licence = models.registry().get(&arguments.model).ok().map(|m| m.licence.clone());
+    let outcome =
+        follow(&arguments.run.output, out, |on_event| contrastive(&spec, &options, on_event))?;
+    match outcome {
+        Some(outcome) => finish(&outcome, "vdb ingest PATH --model", out),
+        None => Ok(Status::Interrupted),
+    }
+}
+
+fn refuse_cuda(global: &Global) -> Result<()> {
     if global.device == Device::Cuda {
         return Err(Error::Device {
             device: "cuda".to_owned(),
             reason: "training runs on the processors; leave --device out".to_owned(),
         });
     }
-    let models = global.models()?;
-    let spec = models.encoder_spec(&arguments.model)?;
-    let mut options = options(global, arguments);
-    options.licence = models.registry().get(&arguments.model).ok().map(|m| m.licence.clone());
+    Ok(())
+}
+
+/// Runs `work`, tells and logs what it tells, and stops it where the user does. `None` where it was
+/// stopped, which is told.
+fn follow(
+    output: &Path,
+    out: Out,
+    work: impl FnOnce(&mut dyn FnMut(TrainEvent) -> ControlFlow<()>) -> Result<Outcome>,
+) -> Result<Option<Outcome>> {
     let stop = interrupt::flag();
     let progress = Progress::new(out);
-    let mut log = Log::new(&arguments.output);
+    let mut log = Log::new(output);
     let mut failed = None;
-    let outcome = contrastive(&spec, &options, &mut |event| {
+    let outcome = work(&mut |event| {
         tell(&event, &progress, out);
         if let Err(error) = log.write(&event) {
             failed.get_or_insert(error);
@@ -217,7 +249,7 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
         return Err(error);
     }
     let outcome = match outcome {
-        Err(Error::Stopped) => return Ok(Status::Interrupted),
+        Err(Error::Stopped) => return Ok(None),
         other => other?,
     };
     if outcome.stopped {
@@ -225,12 +257,13 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
             "stopped after step {}; the same command with --resume goes on",
             outcome.steps
         ));
-        return Ok(Status::Interrupted);
+        return Ok(None);
     }
-    finish(&outcome, out)
+    Ok(Some(outcome))
 }
 
-fn finish(outcome: &Outcome, out: Out) -> Result<Status> {
+/// Says what came of it; `usage` is the command that takes the folder.
+fn finish(outcome: &Outcome, usage: &str, out: Out) -> Result<Status> {
     let ndcg = |quality: Option<crate::train::DevQuality>| quality.map(|q| q.ndcg_10);
     let (before, after) = (ndcg(outcome.before), ndcg(outcome.after));
     if out.json {
@@ -243,25 +276,18 @@ fn finish(outcome: &Outcome, out: Out) -> Result<Status> {
         return Ok(Status::Done);
     }
     if let (Some(before), Some(after)) = (before, after) {
-        let words = if after > before { "" } else { "; no better than the base" };
+        let words = if after > before { "" } else { "; no better than before" };
         out.line(&format!("dev nDCG@10 {before:.4} before, {after:.4} after{words}"))?;
     }
     out.line(&outcome.folder.display().to_string())?;
-    out.note(&format!("use it: vdb ingest --model {} PATH", outcome.folder.display()));
+    out.note(&format!("use it: {usage} {}", outcome.folder.display()));
     Ok(Status::Done)
 }
 
 fn options(global: &Global, arguments: &Arguments) -> ContrastiveOptions {
-    let Arguments { fields, objective, steps, lora, .. } = arguments;
-    let mut options = ContrastiveOptions::new(&arguments.train, &arguments.output);
-    options.dev.clone_from(&arguments.dev);
-    options.resume = arguments.resume;
-    options.fields = Fields {
-        query: fields.query_field.clone(),
-        positive: fields.positive_field.clone(),
-        negative: fields.negative_field.clone(),
-        score: fields.score_field.clone(),
-    };
+    let Arguments { run, objective, .. } = arguments;
+    let mut options = ContrastiveOptions::new(&run.train, &run.output);
+    run.fill(global, &mut options.run);
     options.loss = match objective.loss {
         Objective::Infonce => Loss::InfoNce {
             temperature: objective.temperature,
@@ -272,30 +298,45 @@ fn options(global: &Global, arguments: &Arguments) -> ContrastiveOptions {
         Objective::MarginMse => Loss::MarginMse,
     };
     options.matryoshka.clone_from(&objective.matryoshka);
-    options.lora = lora.lora.then(|| LoraOptions {
-        rank: lora.rank,
-        alpha: lora.alpha,
-        dropout: lora.lora_dropout,
-        targets: lora.lora_targets.clone(),
-        last_layers: lora.lora_layers,
-    });
-    options.epochs = steps.epochs;
-    options.batch = steps.batch;
-    options.accumulate = steps.accumulate;
-    options.learning_rate = steps.lr;
-    options.warmup = steps.warmup;
-    options.schedule = steps.schedule;
-    options.optimizer =
-        AdamW { weight_decay: steps.weight_decay, clip: steps.clip, ..AdamW::default() };
-    options.window = steps.window;
-    options.seed = steps.seed;
-    options.threads = global.threads.map(usize::from);
-    options.memory = steps.memory_mib.saturating_mul(1 << 20);
-    options.evaluate_every = steps.evaluate_every;
-    options.checkpoint_every = steps.checkpoint_every;
-    options.patience = steps.patience;
-    options.max_steps = steps.max_steps;
     options
+}
+
+impl RunArguments {
+    /// Puts what was asked for into `options`, which has the task's defaults.
+    fn fill(&self, global: &Global, options: &mut RunOptions) {
+        let Self { fields, steps, lora, .. } = self;
+        options.dev.clone_from(&self.dev);
+        options.resume = self.resume;
+        options.fields = Fields {
+            query: fields.query_field.clone(),
+            positive: fields.positive_field.clone(),
+            negative: fields.negative_field.clone(),
+            score: fields.score_field.clone(),
+        };
+        options.lora = lora.lora.then(|| LoraOptions {
+            rank: lora.rank,
+            alpha: lora.alpha,
+            dropout: lora.lora_dropout,
+            targets: lora.lora_targets.clone(),
+            last_layers: lora.lora_layers,
+        });
+        options.epochs = steps.epochs;
+        options.batch = steps.batch.unwrap_or(options.batch);
+        options.accumulate = steps.accumulate;
+        options.learning_rate = steps.lr;
+        options.warmup = steps.warmup;
+        options.schedule = steps.schedule;
+        options.optimizer =
+            AdamW { weight_decay: steps.weight_decay, clip: steps.clip, ..AdamW::default() };
+        options.window = steps.window;
+        options.seed = steps.seed;
+        options.threads = global.threads.map(usize::from);
+        options.memory = steps.memory_mib.saturating_mul(1 << 20);
+        options.evaluate_every = steps.evaluate_every;
+        options.checkpoint_every = steps.checkpoint_every;
+        options.patience = steps.patience;
+        options.max_steps = steps.max_steps;
+    }
 }
 
 fn tell(event: &TrainEvent, progress: &Progress, out: Out) {

@@ -199,7 +199,7 @@ impl Reranker for CrossEncoder {
 }
 
 /// Whether the tokenizer joins two texts in the way that the model can read.
-fn check_pairs(
+pub(crate) fn check_pairs(
     tokenizer: &EncoderTokenizer,
     config: &BertConfig,
 ) -> std::result::Result<(), String> {

@@ -14,6 +14,8 @@ mod rerank;
 mod sessions;
 pub(crate) mod similarity;
 
+#[cfg(feature = "train")]
+pub(crate) use cross_encoder::check_pairs;
 #[cfg(feature = "models")]
 pub use cross_encoder::{CrossEncoder, CrossEncoderSpec};
 pub use handle::EncoderHandle;

@@ -9,6 +9,8 @@
 mod head;
 
 pub(crate) use head::{Head, check_cross_encoder};
+#[cfg(feature = "train")]
+pub(crate) use head::{HeadNames, HeadWeights, is_cross_encoder, published_as};
 
 use super::weights::Weights;
 use crate::error::{Error, Result};

@@ -27,15 +27,15 @@ impl Head {
 }
 
 /// The names under which a published model keeps its head.
-struct HeadNames {
+pub(crate) struct HeadNames {
     /// The dense layer.
-    dense: &'static str,
+    pub(crate) dense: &'static str,
     /// The output.
-    output: &'static str,
+    pub(crate) output: &'static str,
 }
 
 impl HeadNames {
-    fn of(config: &BertConfig) -> Self {
+    pub(crate) fn of(config: &BertConfig) -> Self {
         let (dense, output) = match config.model_type.as_str() {
             "bert" => ("bert.pooler.dense", "classifier"),
             _ => ("classifier.dense", "classifier.out_proj"),
@@ -44,16 +44,27 @@ impl HeadNames {
     }
 }
 
+/// The class that transformers has for a cross-encoder of this configuration, and what stands in front
+/// of the names of its encoder's tensors.
+#[cfg(feature = "train")]
+pub(crate) fn published_as(config: &BertConfig) -> (&'static str, &'static str) {
+    match config.model_type.as_str() {
+        "bert" => ("BertForSequenceClassification", "bert."),
+        "roberta" => ("RobertaForSequenceClassification", "roberta."),
+        _ => ("XLMRobertaForSequenceClassification", "roberta."),
+    }
+}
+
 /// The weights of a head, as they are stored: outputs by inputs.
-struct HeadWeights {
+pub(crate) struct HeadWeights {
     /// [hidden, hidden]
-    dense: Vec<f32>,
+    pub(crate) dense: Vec<f32>,
     /// [hidden]
-    dense_bias: Vec<f32>,
+    pub(crate) dense_bias: Vec<f32>,
     /// [1, hidden]
-    output: Vec<f32>,
+    pub(crate) output: Vec<f32>,
     /// [1]
-    output_bias: Vec<f32>,
+    pub(crate) output_bias: Vec<f32>,
 }
 
 impl HeadWeights {
@@ -62,7 +73,7 @@ impl HeadWeights {
     /// # Errors
     /// [`Error::Model`] naming the tensor that is missing or has another shape: a classifier of more
     /// than one label is no re-ranker.
-    fn read(config: &BertConfig, file: &WeightFile) -> Result<Self> {
+    pub(crate) fn read(config: &BertConfig, file: &WeightFile) -> Result<Self> {
         let HeadNames { dense, output, .. } = HeadNames::of(config);
         let hidden = config.hidden_size;
         let weights = file.weights(&[""], &format!("{output}.weight"))?;
@@ -76,7 +87,7 @@ impl HeadWeights {
 }
 
 /// Whether `config.json` describes a classifier with one label.
-fn is_cross_encoder(json: &str) -> bool {
+pub(crate) fn is_cross_encoder(json: &str) -> bool {
     let raw: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
     architecture(&raw).ends_with("ForSequenceClassification") && labels(&raw) == 1
 }
