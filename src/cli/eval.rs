@@ -4,7 +4,8 @@ use super::options::Global;
 use super::output::Out;
 use super::progress::Progress;
 use super::{Status, ingest, interrupt};
-use crate::db::{Benchmark, Database, IngestEvent, IngestReport, Run, evaluate};
+use crate::db::{Benchmark, Database, IngestEvent, IngestReport, Reranking, Run, evaluate};
+use crate::encode::Reranker;
 use crate::error::{Error, Result};
 use crate::model::DEFAULT_ENCODER;
 use clap::Args;
@@ -20,9 +21,12 @@ pub(super) struct Arguments {
     /// Measure this encoder as well, on the same queries, and say whether --model is better
     #[arg(long, value_name = "NAME|DIR")]
     against: Option<String>,
-    /// Also with the first N hybrid hits re-ranked by late interaction
+    /// Also with the first N hybrid hits re-ranked, by late interaction or by --reranker
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50")]
     rerank: Option<usize>,
+    /// The cross-encoder to re-rank by: a name from `vdb models list`, or a folder
+    #[arg(long, value_name = "NAME|DIR", requires = "rerank")]
+    reranker: Option<String>,
     #[command(flatten)]
     new: ingest::NewCollection,
 }
@@ -36,8 +40,12 @@ struct Measured {
 
 pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<Status> {
     let benchmark = Benchmark::open(&arguments.path)?;
-    let measure =
-        |new: &ingest::NewCollection| measure(global, &benchmark, new, arguments.rerank, *out);
+    let reranker = global.reranker(arguments.reranker.as_deref())?;
+    let rerank = arguments.rerank.map(|first| Reranking {
+        first,
+        by: reranker.as_ref().map(|reranker| -> &dyn Reranker { reranker }),
+    });
+    let measure = |new: &ingest::NewCollection| measure(global, &benchmark, new, rerank, *out);
     let first = measure(&arguments.new)?;
     let second = match &arguments.against {
         Some(model) => Some(measure(&arguments.new.with_model(model))?),
@@ -78,7 +86,7 @@ fn measure(
     global: &Global,
     benchmark: &Benchmark,
     new: &ingest::NewCollection,
-    rerank: Option<usize>,
+    rerank: Option<Reranking<'_>>,
     out: Out,
 ) -> Result<Measured> {
     let temporary = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;

@@ -83,6 +83,7 @@ fn kind(manifest: &Manifest) -> &'static str {
     match manifest.kind {
         ModelKind::Encoder => "encoder",
         ModelKind::Decoder => "decoder",
+        ModelKind::Reranker => "reranker",
         ModelKind::Runtime => "runtime",
     }
 }
@@ -124,7 +125,11 @@ fn info(models: &Models, manifest: &Manifest, out: Out) -> Result<()> {
             "licence": manifest.licence,
             "page": manifest.page,
             "quality": manifest.quality,
-            "window": manifest.encoder.as_ref().map(|e| e.window),
+            "window": manifest
+                .encoder
+                .as_ref()
+                .map(|e| e.window)
+                .or(manifest.reranker.as_ref().map(|r| r.window)),
             "dimensions": manifest.encoder.as_ref().map(|e| e.dimensions),
             "folder": folder,
             "sources": sources,
@@ -141,6 +146,12 @@ fn info(models: &Models, manifest: &Manifest, out: Out) -> Result<()> {
             encoder.dimensions,
             encoder.window,
             encoder.pooling()?
+        ))?;
+    }
+    if let Some(reranker) = &manifest.reranker {
+        out.line(&format!(
+            "reranker  query and passage read together, window of {} tokens",
+            reranker.window
         ))?;
     }
     if let Some(quality) = &manifest.quality {

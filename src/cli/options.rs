@@ -1,6 +1,7 @@
 //! Options that every command has.
 
 use crate::db::{Collection, CollectionOptions, Database};
+use crate::encode::CrossEncoder;
 use crate::error::Result;
 use crate::model::{DEFAULT_ENCODER, Device, Models, Precision};
 use clap::Args;
@@ -42,6 +43,11 @@ impl Global {
             .precision(self.precision)
             .threads(self.threads.map(usize::from))
             .offline(self.offline))
+    }
+
+    /// The cross-encoder that was asked for, loaded.
+    pub(super) fn reranker(&self, name: Option<&str>) -> Result<Option<CrossEncoder>> {
+        name.map(|name| self.models()?.reranker(name)).transpose()
     }
 
     /// The database, which must be there.

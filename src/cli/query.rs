@@ -6,6 +6,7 @@ use super::Status;
 use super::options::Global;
 use super::output::{Out, printable};
 use crate::db::{Collection, Hit, Mode, Query};
+use crate::encode::CrossEncoder;
 use crate::error::Result;
 use crate::index::{Filter, Fusion};
 use crate::text::{Metadata, Value};
@@ -59,6 +60,9 @@ pub(super) struct Arguments {
     /// Put the first N hits in a better order, token by token (late interaction): encodes N passages
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50", conflicts_with = "like")]
     rerank: Option<usize>,
+    /// Re-rank by this cross-encoder instead: a name from `vdb models list`, or a folder
+    #[arg(long, value_name = "NAME|DIR", requires = "rerank")]
+    reranker: Option<String>,
     /// At most one passage a document
     #[arg(long)]
     by_document: bool,
@@ -79,7 +83,8 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
         Some(id) => collection.similar(id).mode(arguments.mode.unwrap_or(Mode::Dense)),
         None => arguments.query(&collection, text),
     };
-    let hits = arguments.settings(query, filter.as_ref()).run()?;
+    let reranker = global.reranker(arguments.reranker.as_deref())?;
+    let hits = arguments.settings(query, filter.as_ref(), reranker.as_ref()).run()?;
     for notice in collection.take_notices() {
         out.note(&notice);
     }
@@ -101,7 +106,12 @@ impl Arguments {
         collection.query(text).mode(self.mode.unwrap_or(Mode::Hybrid))
     }
 
-    fn settings<'a>(&self, query: Query<'a>, filter: Option<&Filter>) -> Query<'a> {
+    fn settings<'a>(
+        &self,
+        query: Query<'a>,
+        filter: Option<&Filter>,
+        reranker: Option<&'a CrossEncoder>,
+    ) -> Query<'a> {
         let mut query = query
             .top_k(self.top_k)
             .offset(self.offset)
@@ -117,9 +127,11 @@ impl Arguments {
         if let Some(ef) = self.ef {
             query = query.ef_search(ef);
         }
-        if let Some(first) = self.rerank {
-            query = query.rerank(first);
-        }
+        query = match (self.rerank, reranker) {
+            (Some(first), Some(reranker)) => query.rerank_by(first, reranker),
+            (Some(first), None) => query.rerank(first),
+            (None, _) => query,
+        };
         if let Some(min_score) = self.min_score {
             query = query.min_score(min_score);
         }

@@ -1,6 +1,7 @@
-//! `vdb train contrastive|merge`
+//! `vdb train contrastive|merge`, and what all of `vdb train` has in common
 
 mod pairs;
+mod reranker;
 
 use super::options::Global;
 use super::output::{Out, count, printable};
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::{DEFAULT_ENCODER, Device, Models};
 use crate::pairs::Fields;
 use crate::train::{
-    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Mining, MiningReport, Outcome,
+    AdamW, ContrastiveOptions, LoraOptions, LoraTarget, Loss, Mining, Outcome, RunOptions,
     Schedule, StepSummary, TrainEvent, contrastive, merge, with_hard_negatives,
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -21,12 +22,14 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Fine-tune an encoder on pairs of texts that belong together
     Contrastive(Box<Arguments>),
+    /// Train a re-ranker (cross-encoder) on pairs of a query and what answers it
+    Reranker(Box<reranker::Arguments>),
     /// Put adapters, several of them at once if you like, into the weights of their base
     Merge(MergeArguments),
 }
@@ -61,6 +64,25 @@ enum Objective {
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    /// Encoder to start from: a name from `vdb models list`, or a folder [default: the collection's, or
+    /// all-MiniLM-L6-v2]
+    #[arg(long, value_name = "NAME|DIR")]
+    model: Option<String>,
+    /// Also take up the result under this name, so that every command knows it
+    #[arg(long)]
+    name: Option<String>,
+    /// Share of the trained weights in the result; the rest is the base's
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    blend: f64,
+    #[command(flatten)]
+    run: RunArguments,
+    #[command(flatten)]
+    objective: ObjectiveArguments,
+}
+
+/// What every run is told.
+#[derive(Debug, Args)]
+struct RunArguments {
     /// Pairs to learn from: JSONL, CSV or TSV, also as .gz, each record with a query and a positive,
     /// perhaps with negatives and a score
     #[arg(value_name = "PAIRS", required_unless_present = "from_collection")]
@@ -71,12 +93,6 @@ pub(super) struct Arguments {
     /// Pairs to measure by, in the same form
     #[arg(long, value_name = "FILE")]
     dev: Option<PathBuf>,
-    /// Encoder to start from: a name from `vdb models list`, or a folder [default: all-MiniLM-L6-v2]
-    #[arg(long, value_name = "NAME|DIR")]
-    model: Option<String>,
-    /// Also take up the result under this name, so that every command knows it
-    #[arg(long)]
-    name: Option<String>,
     /// Go on from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
@@ -84,8 +100,6 @@ pub(super) struct Arguments {
     source: FromCollection,
     #[command(flatten)]
     fields: FieldArguments,
-    #[command(flatten)]
-    objective: ObjectiveArguments,
     #[command(flatten)]
     negatives: NegativeArguments,
     #[command(flatten)]
@@ -153,14 +167,25 @@ struct NegativeArguments {
 }
 
 impl NegativeArguments {
-    fn mining(&self, global: &Global) -> Option<Mining> {
-        Some(Mining {
-            negatives: self.hard_negatives?,
+    /// Mines hard negatives by the encoder `model`, where they are asked for, and lets `options` train on
+    /// what was found.
+    fn mine(
+        &self,
+        global: &Global,
+        models: &Models,
+        model: &str,
+        options: &mut RunOptions,
+        on_event: &mut dyn FnMut(TrainEvent) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let Some(negatives) = self.hard_negatives else { return Ok(()) };
+        let mining = Mining {
+            negatives,
             margin: self.negative_margin,
             skip: self.negative_skip,
             depth: self.negative_depth,
             threads: global.threads.map(usize::from),
-        })
+        };
+        with_hard_negatives(options, &models.encoder(model)?, &mining, on_event).map(drop)
     }
 }
 
@@ -170,9 +195,9 @@ struct StepArguments {
     /// How often all pairs are seen
     #[arg(long, default_value_t = 1, value_name = "N")]
     epochs: u64,
-    /// Pairs of a batch
-    #[arg(long, default_value_t = 64, value_name = "N")]
-    batch: usize,
+    /// Pairs of a batch [default: 64, of a re-ranker 16]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
     /// Batches whose gradients are averaged for one step
     #[arg(long, default_value_t = 1, value_name = "N")]
     accumulate: usize,
@@ -191,7 +216,7 @@ struct StepArguments {
     /// Longest gradient
     #[arg(long, default_value_t = 1.0, value_name = "X")]
     clip: f64,
-    /// Tokens of a text [default: the encoder's window]
+    /// Tokens of an input [default: the window of what it starts from]
     #[arg(long, value_name = "N")]
     window: Option<usize>,
     /// Decides every choice by chance
@@ -213,9 +238,6 @@ struct StepArguments {
     /// End after so many steps
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
-    /// Share of the trained weights in the result; the rest is the base's
-    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
-    blend: f64,
 }
 
 #[derive(Debug, Args)]
@@ -250,30 +272,22 @@ struct LoraArguments {
 pub(super) fn run(global: &Global, command: &Command, out: &Out) -> Result<Status> {
     match command {
         Command::Contrastive(arguments) => train(global, arguments, *out),
+        Command::Reranker(arguments) => reranker::train(global, arguments, *out),
         Command::Merge(arguments) => put_together(global, arguments, *out),
     }
 }
 
 fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
-    if global.device == Device::Cuda {
-        return Err(Error::Device {
-            device: "cuda".to_owned(),
-            reason: "training runs on the processors; leave --device out".to_owned(),
-        });
-    }
+    refuse_cuda(global)?;
     let models = global.models()?;
-    if let Some(name) = &arguments.name {
-        models.check_new(name, &arguments.output)?;
+    let Arguments { name, run, .. } = arguments;
+    if let Some(name) = name {
+        models.check_new(name, &run.output)?;
     }
-    let stop = interrupt::flag();
-    let progress = Progress::new(out);
-    let prepared = match prepare(global, arguments, (stop, &progress, out)) {
-        Err(Error::Stopped) => return Ok(Status::Interrupted),
-        other => other?,
-    };
+    let Some(prepared) = run.prepare(global, out)? else { return Ok(Status::Interrupted) };
     let model = match (&arguments.model, &prepared.model) {
         (Some(name), _) | (None, Some(name)) => name.clone(),
-        (None, None) if arguments.source.from_collection.is_some() => {
+        (None, None) if run.source.from_collection.is_some() => {
             return Err(Error::parameter(
                 "model",
                 "the collection has no encoder, its vectors are the caller's; name the encoder to \
@@ -284,45 +298,15 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
     };
     let spec = models.encoder_spec(&model)?;
     let mut options = options(global, arguments, &prepared);
-    options.licence = models.registry().get(&model).ok().map(|m| m.licence.clone());
-    let mut log = Log::new(&arguments.output);
-    let mut failed = None;
-    let mut on_event = |event: TrainEvent| {
-        tell(&event, &progress, out);
-        if let Err(error) = log.write(&event) {
-            failed.get_or_insert(error);
-        }
-        if stop.load(Ordering::Relaxed) || failed.is_some() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    };
-    let mined = match arguments.negatives.mining(global) {
-        Some(mining) => models.encoder(&model).and_then(|encoder| {
-            with_hard_negatives(&mut options, &encoder, &mining, &mut on_event)
-        }),
-        None => Ok(MiningReport::default()),
-    };
-    let outcome = mined.and_then(|_| contrastive(&spec, &options, &mut on_event));
-    progress.finish();
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    let outcome = match outcome {
-        Err(Error::Stopped) => return Ok(Status::Interrupted),
-        other => other?,
-    };
-    if outcome.stopped {
-        out.note(&format!(
-            "stopped after step {}; the same command with --resume goes on",
-            outcome.steps
-        ));
-        return Ok(Status::Interrupted);
-    }
-    let name = arguments.name.as_deref();
-    take_up(models, &outcome.folder, name, options.licence, out)?;
-    finish(&outcome, name, out)
+    options.run.licence = models.registry().get(&model).ok().map(|m| m.licence.clone());
+    let licence = options.run.licence.clone();
+    let outcome = follow(&run.output, out, |on_event| {
+        run.negatives.mine(global, &models, &model, &mut options.run, on_event)?;
+        contrastive(&spec, &options, on_event)
+    })?;
+    let Some(outcome) = outcome else { return Ok(Status::Interrupted) };
+    take_up(models, &outcome.folder, name.as_deref(), licence, out)?;
+    finish(&outcome, "vdb ingest PATH --model", name.as_deref(), out)
 }
 
 fn put_together(global: &Global, arguments: &MergeArguments, out: Out) -> Result<Status> {
@@ -360,28 +344,58 @@ fn take_up(
     name.map_or(Ok(()), |name| models.add(folder, name, licence).map(drop))
 }
 
-/// Where the pairs are, which are made first with `--from-collection`.
-fn prepare(
-    global: &Global,
-    arguments: &Arguments,
-    told: (&AtomicBool, &Progress, Out),
-) -> Result<Prepared> {
-    let mut prepared = match (&arguments.source.from_collection, &arguments.train) {
-        (Some(name), _) => {
-            let run = (arguments.output.as_path(), arguments.resume, arguments.steps.seed);
-            arguments.source.prepare(global, name, run, told)?
-        }
-        (None, train) => {
-            Prepared { train: train.clone().unwrap_or_default(), dev: None, model: None }
-        }
-    };
-    if let Some(dev) = &arguments.dev {
-        prepared.dev = Some(dev.clone());
+fn refuse_cuda(global: &Global) -> Result<()> {
+    if global.device == Device::Cuda {
+        return Err(Error::Device {
+            device: "cuda".to_owned(),
+            reason: "training runs on the processors; leave --device out".to_owned(),
+        });
     }
-    Ok(prepared)
+    Ok(())
 }
 
-fn finish(outcome: &Outcome, name: Option<&str>, out: Out) -> Result<Status> {
+/// Runs `work`, tells and logs what it tells, and stops it where the user does. `None` where it was
+/// stopped, which is told.
+fn follow(
+    output: &Path,
+    out: Out,
+    work: impl FnOnce(&mut dyn FnMut(TrainEvent) -> ControlFlow<()>) -> Result<Outcome>,
+) -> Result<Option<Outcome>> {
+    let stop = interrupt::flag();
+    let progress = Progress::new(out);
+    let mut log = Log::new(output);
+    let mut failed = None;
+    let outcome = work(&mut |event| {
+        tell(&event, &progress, out);
+        if let Err(error) = log.write(&event) {
+            failed.get_or_insert(error);
+        }
+        if stop.load(Ordering::Relaxed) || failed.is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    progress.finish();
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let outcome = match outcome {
+        Err(Error::Stopped) => return Ok(None),
+        other => other?,
+    };
+    if outcome.stopped {
+        out.note(&format!(
+            "stopped after step {}; the same command with --resume goes on",
+            outcome.steps
+        ));
+        return Ok(None);
+    }
+    Ok(Some(outcome))
+}
+
+/// Says what came of it; `usage` is the command that takes the folder, or the name.
+fn finish(outcome: &Outcome, usage: &str, name: Option<&str>, out: Out) -> Result<Status> {
     let ndcg = |quality: Option<crate::train::DevQuality>| quality.map(|q| q.ndcg_10);
     let (before, after) = (ndcg(outcome.before), ndcg(outcome.after));
     if out.json {
@@ -395,27 +409,20 @@ fn finish(outcome: &Outcome, name: Option<&str>, out: Out) -> Result<Status> {
         return Ok(Status::Done);
     }
     if let (Some(before), Some(after)) = (before, after) {
-        let words = if after > before { "" } else { "; no better than the base" };
+        let words = if after > before { "" } else { "; no better than before" };
         out.line(&format!("dev nDCG@10 {before:.4} before, {after:.4} after{words}"))?;
     }
     out.line(&outcome.folder.display().to_string())?;
     let folder = outcome.folder.display().to_string();
-    out.note(&format!("use it: vdb ingest --model {} PATH", name.unwrap_or(&folder)));
+    out.note(&format!("use it: {usage} {}", name.unwrap_or(&folder)));
     Ok(Status::Done)
 }
 
 fn options(global: &Global, arguments: &Arguments, prepared: &Prepared) -> ContrastiveOptions {
-    let Arguments { fields, objective, steps, lora, .. } = arguments;
-    let mut options = ContrastiveOptions::new(&prepared.train, &arguments.output);
-    options.dev.clone_from(&prepared.dev);
-    options.resume = arguments.resume;
-    options.fields = Fields {
-        query: fields.query_field.clone(),
-        positive: fields.positive_field.clone(),
-        negative: fields.negative_field.clone(),
-        score: fields.score_field.clone(),
-        group: fields.group_field.clone(),
-    };
+    let Arguments { run, objective, .. } = arguments;
+    let mut options = ContrastiveOptions::new(&prepared.train, &run.output);
+    run.fill(global, prepared, &mut options.run);
+    options.blend = arguments.blend;
     options.loss = match objective.loss {
         Objective::Infonce => Loss::InfoNce {
             temperature: objective.temperature,
@@ -426,31 +433,69 @@ fn options(global: &Global, arguments: &Arguments, prepared: &Prepared) -> Contr
         Objective::MarginMse => Loss::MarginMse,
     };
     options.matryoshka.clone_from(&objective.matryoshka);
-    options.lora = lora.lora.then(|| LoraOptions {
-        rank: lora.rank,
-        alpha: lora.alpha,
-        dropout: lora.lora_dropout,
-        targets: lora.lora_targets.clone(),
-        last_layers: lora.lora_layers,
-    });
-    options.epochs = steps.epochs;
-    options.batch = steps.batch;
-    options.accumulate = steps.accumulate;
-    options.learning_rate = steps.lr;
-    options.warmup = steps.warmup;
-    options.schedule = steps.schedule;
-    options.optimizer =
-        AdamW { weight_decay: steps.weight_decay, clip: steps.clip, ..AdamW::default() };
-    options.window = steps.window;
-    options.seed = steps.seed;
-    options.threads = global.threads.map(usize::from);
-    options.memory = steps.memory_mib.map(|mib| mib.saturating_mul(1 << 20));
-    options.evaluate_every = steps.evaluate_every;
-    options.checkpoint_every = steps.checkpoint_every;
-    options.patience = steps.patience;
-    options.max_steps = steps.max_steps;
-    options.blend = steps.blend;
     options
+}
+
+impl RunArguments {
+    /// Where the pairs are, which are made first with `--from-collection`; `None` where the user stopped
+    /// it.
+    fn prepare(&self, global: &Global, out: Out) -> Result<Option<Prepared>> {
+        let mut prepared = match (&self.source.from_collection, &self.train) {
+            (Some(name), _) => {
+                let stop = interrupt::flag();
+                let progress = Progress::new(out);
+                let run = (self.output.as_path(), self.resume, self.steps.seed);
+                match self.source.prepare(global, name, run, (stop, &progress, out)) {
+                    Err(Error::Stopped) => return Ok(None),
+                    other => other?,
+                }
+            }
+            (None, train) => {
+                Prepared { train: train.clone().unwrap_or_default(), dev: None, model: None }
+            }
+        };
+        if let Some(dev) = &self.dev {
+            prepared.dev = Some(dev.clone());
+        }
+        Ok(Some(prepared))
+    }
+
+    /// Puts what was asked for into `options`, which has the task's defaults.
+    fn fill(&self, global: &Global, prepared: &Prepared, options: &mut RunOptions) {
+        let Self { fields, steps, lora, .. } = self;
+        options.dev.clone_from(&prepared.dev);
+        options.resume = self.resume;
+        options.fields = Fields {
+            query: fields.query_field.clone(),
+            positive: fields.positive_field.clone(),
+            negative: fields.negative_field.clone(),
+            score: fields.score_field.clone(),
+            group: fields.group_field.clone(),
+        };
+        options.lora = lora.lora.then(|| LoraOptions {
+            rank: lora.rank,
+            alpha: lora.alpha,
+            dropout: lora.lora_dropout,
+            targets: lora.lora_targets.clone(),
+            last_layers: lora.lora_layers,
+        });
+        options.epochs = steps.epochs;
+        options.batch = steps.batch.unwrap_or(options.batch);
+        options.accumulate = steps.accumulate;
+        options.learning_rate = steps.lr;
+        options.warmup = steps.warmup;
+        options.schedule = steps.schedule;
+        options.optimizer =
+            AdamW { weight_decay: steps.weight_decay, clip: steps.clip, ..AdamW::default() };
+        options.window = steps.window;
+        options.seed = steps.seed;
+        options.threads = global.threads.map(usize::from);
+        options.memory = steps.memory_mib.map(|mib| mib.saturating_mul(1 << 20));
+        options.evaluate_every = steps.evaluate_every;
+        options.checkpoint_every = steps.checkpoint_every;
+        options.patience = steps.patience;
+        options.max_steps = steps.max_steps;
+    }
 }
 
 fn tell(event: &TrainEvent, progress: &Progress, out: Out) {

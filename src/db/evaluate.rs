@@ -14,6 +14,7 @@ use super::files::FileOptions;
 #[cfg(feature = "files")]
 use super::ingest::{IngestEvent, IngestReport};
 use super::query::Mode;
+use crate::encode::Reranker;
 use crate::error::{Error, Result};
 use crate::ranking;
 #[cfg(feature = "files")]
@@ -240,16 +241,25 @@ fn text_document(id: usize, text: &str) -> Document {
     Document::new(id.to_string(), text)
 }
 
+/// Hits that are also measured in a better order.
+#[derive(Debug, Clone, Copy)]
+pub struct Reranking<'a> {
+    /// How many of the first hits.
+    pub first: usize,
+    /// By what. `None`: by late interaction.
+    pub by: Option<&'a dyn Reranker>,
+}
+
 /// Runs every judged query in the three modes over `collection`, hits merged per document by best
 /// chunk: one [`Run`] a mode, and one of hybrid search whose first hits are re-ranked, where `rerank`
-/// says how many ([`crate::Query::rerank`]).
+/// says how ([`crate::Query::rerank`]).
 ///
 /// # Errors
 /// Those of [`crate::Query::run`].
 pub fn evaluate(
     collection: &Collection,
     benchmark: &Benchmark,
-    rerank: Option<usize>,
+    rerank: Option<Reranking<'_>>,
     on_query: &dyn Fn(),
 ) -> Result<Vec<Run>> {
     let mut runs = [Ranker::Dense, Ranker::Keyword, Ranker::Hybrid].map(Run::new).to_vec();
@@ -273,7 +283,7 @@ fn rank_documents(
     collection: &Collection,
     text: &str,
     ranker: Ranker,
-    rerank: Option<usize>,
+    rerank: Option<Reranking<'_>>,
 ) -> Result<Vec<String>> {
     let mode = match ranker {
         Ranker::Dense => Mode::Dense,
@@ -281,8 +291,11 @@ fn rank_documents(
         Ranker::Hybrid | Ranker::Reranked => Mode::Hybrid,
     };
     let mut query = collection.query(text).mode(mode).top_k(DEPTH).by_document(true);
-    if let (Ranker::Reranked, Some(first)) = (ranker, rerank) {
-        query = query.rerank(first);
+    if let (Ranker::Reranked, Some(Reranking { first, by })) = (ranker, rerank) {
+        query = match by {
+            Some(reranker) => query.rerank_by(first, reranker),
+            None => query.rerank(first),
+        };
     }
     let hits = query.run()?;
     Ok(hits.into_iter().map(|hit| hit.document).collect())

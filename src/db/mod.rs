@@ -28,7 +28,7 @@ mod write;
 
 pub use collection::{Collection, Stats};
 pub use database::{CollectionInfo, Database};
-pub use evaluate::{Benchmark, Comparison, Quality, Ranker, Run, Verdict, evaluate};
+pub use evaluate::{Benchmark, Comparison, Quality, Ranker, Reranking, Run, Verdict, evaluate};
 #[cfg(feature = "files")]
 pub use files::{FileOptions, document_id};
 pub use index_stats::IndexStats;

@@ -276,14 +276,16 @@ impl<'a> Query<'a> {
     /// `first` passages. Default: off; 50 is a good number.
     ///
     /// The order is that of 0.65 times the z-score of the first search and 0.35 times that of the
-    /// re-ranker, both over these hits: that sum is their [`Hit::score`], which says nothing across queries. What
+    /// re-ranker, both over these hits ([`Reranker::weight`]): that sum is their [`Hit::score`], which
+    /// says nothing across queries. What
     /// comes after them keeps its place and its score. `min_score` is asked of the first search.
     pub fn rerank(mut self, first: usize) -> Self {
         self.rerank = Some(first);
         self
     }
 
-    /// The same by a re-ranker of the caller's own, which needs no encoder.
+    /// The same by another re-ranker, such as a cross-encoder (`encode::CrossEncoder`) or the caller's
+    /// own, which needs no encoder and has a [`Reranker::weight`] of its own.
     pub fn rerank_by(mut self, first: usize, reranker: &'a dyn Reranker) -> Self {
         self.rerank = Some(first);
         self.reranker = Some(reranker);

@@ -2,17 +2,13 @@
 
 use super::query::{Hit, Query};
 use crate::encode::rerank::Passage;
-use crate::encode::{LateInteraction, TokenEmbedding, WordWeights, tokens};
+use crate::encode::{LateInteraction, Reranker as _, TokenEmbedding, WordWeights, tokens};
 use crate::error::{Error, Result};
 use crate::index::z_scores;
 use crate::store::records::CollectionRecord;
 
 /// Passages that are re-ranked at most: each is encoded for it.
 const MOST: usize = 1000;
-/// What the re-ranker counts beside the first search: the middle of what was better on each of three
-/// collections (docs/benchmarks.md). Alone, without the mix, late interaction is worse than the first
-/// search.
-const RERANKER_WEIGHT: f32 = 0.35;
 
 impl Query<'_> {
     pub(super) fn check_rerank(&self) -> Result<()> {
@@ -32,7 +28,10 @@ impl Query<'_> {
     /// The first `first` of `hits` in a better order, then the rest.
     pub(super) fn reranked(&self, mut hits: Vec<Hit>, first: usize) -> Result<Vec<Hit>> {
         let rest = hits.split_off(first.min(hits.len()));
-        let scores = self.reranker_scores(&hits)?;
+        let (scores, weight) = self.reranker_scores(&hits)?;
+        if !(0.0..=1.0).contains(&weight) {
+            return Err(Error::parameter("reranker", format!("a weight of {weight}; from 0 to 1")));
+        }
         if scores.len() != hits.len() || scores.iter().any(|score| !score.is_finite()) {
             return Err(Error::parameter(
                 "reranker",
@@ -46,7 +45,7 @@ impl Query<'_> {
         let before = z_scores(hits.iter().map(|hit| hit.score).collect());
         let after = z_scores(scores.clone());
         for (((hit, score), before), after) in hits.iter_mut().zip(scores).zip(before).zip(after) {
-            hit.score = (1.0 - RERANKER_WEIGHT) * before + RERANKER_WEIGHT * after;
+            hit.score = (1.0 - weight) * before + weight * after;
             hit.explanation.reranker_score = Some(score);
         }
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.chunk.cmp(&b.chunk)));
@@ -54,16 +53,18 @@ impl Query<'_> {
         Ok(hits)
     }
 
-    fn reranker_scores(&self, hits: &[Hit]) -> Result<Vec<f32>> {
+    /// A figure for each hit, and what these figures count.
+    fn reranker_scores(&self, hits: &[Hit]) -> Result<(Vec<f32>, f32)> {
         let text = self.text.unwrap_or_default();
         if hits.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0.0));
         }
         let record = self.collection.inner.record();
         if let Some(reranker) = self.reranker {
             let passages =
                 hits.iter().map(|hit| self.passage(&record, hit)).collect::<Result<Vec<_>>>()?;
-            return reranker.score(text, &passages.iter().map(String::as_str).collect::<Vec<_>>());
+            let passages: Vec<&str> = passages.iter().map(String::as_str).collect();
+            return Ok((reranker.score(text, &passages)?, reranker.weight()));
         }
         let Some(encoder) = &self.collection.encoder else {
             return Err(Error::NoEncoder {
@@ -80,7 +81,8 @@ impl Query<'_> {
             });
         }
         let weigh = |query: &str| self.word_weights(query);
-        LateInteraction::new(encoder.get()?, &weigh).score_passages(text, passages)
+        let reranker = LateInteraction::new(encoder.get()?, &weigh);
+        Ok((reranker.score_passages(text, passages)?, reranker.weight()))
     }
 
     /// What was embedded of a hit.

@@ -48,10 +48,38 @@ pub(super) fn plan_close(lengths: &[usize]) -> (Vec<usize>, Vec<Range<usize>>) {
     (order, batches)
 }
 
+/// The rows side by side, each filled up with zeros to the longest, which has `longest` elements. What
+/// stands in masked places does not matter; every vocabulary has an id 0, and so have token types.
+pub(super) fn padded<'r>(rows: impl Iterator<Item = &'r [u32]>, longest: usize) -> Vec<i64> {
+    let mut all = Vec::new();
+    for (nth, row) in rows.enumerate() {
+        all.extend(row.iter().map(|id| i64::from(*id)));
+        all.resize((nth + 1) * longest, 0);
+    }
+    all
+}
+
+/// The mask of rows of these lengths: 1 where a token is.
+pub(super) fn mask(lengths: impl Iterator<Item = usize>, longest: usize) -> Vec<i64> {
+    let mut all = Vec::new();
+    for (nth, length) in lengths.enumerate() {
+        all.resize(nth * longest + length, 1);
+        all.resize((nth + 1) * longest, 0);
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn rows_are_filled_up_to_the_longest() {
+        let rows: [&[u32]; 3] = [&[7, 8], &[], &[9, 9, 9]];
+        assert_eq!(padded(rows.into_iter(), 3), [7, 8, 0, 0, 0, 0, 9, 9, 9]);
+        assert_eq!(mask([2, 0, 3].into_iter(), 3), [1, 1, 0, 0, 0, 0, 1, 1, 1]);
+    }
 
     proptest! {
         #[test]

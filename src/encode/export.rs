@@ -1,7 +1,7 @@
 //! An encoder as ONNX files that other programs run.
 
 use super::EncoderSpec;
-use super::onnx::{is_ready, truncated};
+use super::onnx::is_ready;
 use crate::error::{Error, Result};
 use crate::model::graph::make;
 use crate::model::quantize::weight_limit;
@@ -33,8 +33,8 @@ impl EncoderSpec {
         {
             let path = folder.join(name);
             let recipe = self.recipe(&config, precision);
-            make(runtime, &recipe, &path, weight_limit(), &|text| {
-                truncated(tokenizer.ids(text)?, self.window).map(|(ids, _)| ids)
+            make(runtime, &recipe, &path, weight_limit(), &|texts| {
+                self.calibration_inputs(&tokenizer, texts)
             })?;
             written.push(path);
         }

@@ -3,6 +3,8 @@
 #[cfg(feature = "models")]
 mod batch;
 #[cfg(feature = "models")]
+mod cross_encoder;
+#[cfg(feature = "models")]
 mod export;
 mod handle;
 #[cfg(feature = "models")]
@@ -15,6 +17,10 @@ mod sessions;
 pub(crate) mod similarity;
 pub(crate) mod tokens;
 
+#[cfg(feature = "train")]
+pub(crate) use cross_encoder::check_pairs;
+#[cfg(feature = "models")]
+pub use cross_encoder::{CrossEncoder, CrossEncoderSpec};
 pub use handle::EncoderHandle;
 #[cfg(feature = "models")]
 pub use onnx::{EncoderOptions, EncoderSpec, OnnxEncoder};

@@ -1,13 +1,14 @@
 //! Encoders on ONNX Runtime.
 
-use super::batch::{plan, plan_close};
+use super::batch::{mask, padded, plan, plan_close};
 use super::pooling::{Pooling, scale_to_unit};
 use super::sessions::Sessions;
 use super::{Embedding, Encoder, Fingerprint, InputKind, TokenEmbedding};
 use crate::error::{Error, Result};
 use crate::hash::{Sha256, sha256_of};
+use crate::model::calibrate::{Inputs, inputs};
 use crate::model::graph::{IMPORTER, Recipe, graph};
-use crate::model::import::BertConfig;
+use crate::model::import::{BertConfig, Head};
 use crate::model::runtime::Session;
 use crate::model::{Device, Precision, Runtime, onnx};
 use crate::text::tokenizer::TokenSpans;
@@ -84,9 +85,6 @@ impl EncoderSpec {
         let read_json = |path: &Path| -> Result<serde_json::Value> {
             serde_json::from_str(&read(path)?)
                 .map_err(|e| refuse(format!("{} is not JSON: {e}", path.display())))
-        };
-        let number = |value: &serde_json::Value, key: &str| {
-            value.get(key).and_then(serde_json::Value::as_u64).and_then(|n| usize::try_from(n).ok())
         };
         let described = config.as_deref().map(read_json).transpose()?.unwrap_or_default();
         let positions = number(&described, "max_position_embeddings").unwrap_or(512);
@@ -189,10 +187,24 @@ impl EncoderSpec {
             weights: &self.weights,
             weights_sha256: &self.weights_sha256,
             config,
+            head: Head::Tokens,
             precision,
             tokenizer_sha256: &self.tokenizer_sha256,
             window: self.window,
         }
+    }
+
+    /// Inputs of texts, by which activations are watched.
+    pub(super) fn calibration_inputs(
+        &self,
+        tokenizer: &EncoderTokenizer,
+        texts: &[String],
+    ) -> Result<Vec<Inputs>> {
+        let read = |text: &String| {
+            let (ids, _) = truncated(tokenizer.ids(text)?, self.window)?;
+            Ok(inputs(&ids, None))
+        };
+        texts.iter().map(read).collect()
     }
 
     /// What an encoder of this description will say that its vectors are made of.
@@ -215,6 +227,11 @@ impl EncoderSpec {
             dimensions: self.dimensions,
         }
     }
+}
+
+/// A whole number of a JSON object.
+pub(super) fn number(value: &serde_json::Value, key: &str) -> Option<usize> {
+    value.get(key).and_then(serde_json::Value::as_u64).and_then(|n| usize::try_from(n).ok())
 }
 
 /// Whether weights are a graph already.
@@ -269,8 +286,8 @@ impl OnnxEncoder {
         } else {
             let config = spec.architecture()?;
             let recipe = spec.recipe(&config, options.precision);
-            graph(runtime, &recipe, &options.graphs, &|text| {
-                truncated(tokenizer.ids(text)?, spec.window).map(|(ids, _)| ids)
+            graph(runtime, &recipe, &options.graphs, &|texts| {
+                spec.calibration_inputs(&tokenizer, texts)
             })?
         };
         let prefix = |text: &str| Ok::<_, Error>(tokenizer.ids(text)?.len());
@@ -318,15 +335,8 @@ impl OnnxEncoder {
     ) -> Result<Vec<T>> {
         let longest = batch.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let rows = batch.len();
-        let mut ids = Vec::with_capacity(rows * longest);
-        let mut mask = Vec::with_capacity(rows * longest);
-        for row in batch {
-            ids.extend(row.iter().map(|id| i64::from(*id)));
-            mask.extend(std::iter::repeat_n(1i64, row.len()));
-            // What stands in masked places does not matter; every vocabulary has an id 0.
-            ids.resize(ids.len() + longest - row.len(), 0);
-            mask.resize(ids.len(), 0);
-        }
+        let ids = padded(batch.iter().copied(), longest);
+        let mask = mask(batch.iter().map(|ids| ids.len()), longest);
         let declared = session.inputs();
         let mut inputs = Vec::with_capacity(3);
         for name in declared {

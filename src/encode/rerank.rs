@@ -14,7 +14,17 @@ pub trait Reranker: Send + Sync + fmt::Debug {
     /// # Errors
     /// Where the model fails.
     fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>>;
+
+    /// What its figures count beside the first search's scores, from 0 to 1, when both are z-scores.
+    /// Default: 0.35, that of late interaction.
+    fn weight(&self) -> f32 {
+        LATE_INTERACTION_WEIGHT
+    }
 }
+
+/// What late interaction counts beside the first search: the middle of what was better on each of three
+/// collections (docs/benchmarks.md). Alone, without the mix, it is worse than the first search.
+const LATE_INTERACTION_WEIGHT: f32 = 0.35;
 
 /// What a token counts whose word has no weight: as much as a word that an eighth of the passages have.
 /// Function words say little themselves, but their vectors know what stands around them; counted less,

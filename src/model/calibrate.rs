@@ -4,7 +4,7 @@
 //! carry these models' meaning, and was measured to be ruinous.
 
 use super::import::{
-    BertConfig, DecoderShape, DecoderWeights, Form, WeightFile, build, watched_decoder,
+    BertConfig, DecoderShape, DecoderWeights, Form, Head, WeightFile, build, watched_decoder,
 };
 use super::quantize::Range;
 use super::runtime::{Runtime, SessionOptions};
@@ -28,24 +28,47 @@ const WINDOWS: usize = 2;
 /// Products of numbers that calibrating a decoder may take: a large one sees one window alone.
 const WORK: usize = 1 << 37;
 
-/// Runs the model in 32 bits over the calibration texts and returns, for every value that 8 bits will
-/// quantise, in the graph's order, the range of each of its channels.
+/// Words of the question that a cross-encoder is asked of each text: its first ones.
+const QUESTION: usize = 8;
+
+/// What a model reads at once, by the names of its inputs.
+pub(crate) type Inputs = Vec<(&'static str, Vec<i64>)>;
+
+/// The inputs of one text: its ids, and of two texts the type of each.
+pub(crate) fn inputs(ids: &[u32], types: Option<&[u32]>) -> Inputs {
+    let wide = |values: &[u32]| values.iter().map(|x| i64::from(*x)).collect();
+    let mut inputs = vec![("input_ids", wide(ids)), ("attention_mask", vec![1; ids.len()])];
+    inputs.extend(types.map(|types| ("token_type_ids", wide(types))));
+    inputs
+}
+
+/// Questions and passages for a cross-encoder: the beginning of each text, with the text itself, which
+/// answers it, and with the next one, which does not.
+pub(crate) fn pairs(texts: &[String]) -> Vec<(String, &str)> {
+    let question =
+        |text: &String| text.split_whitespace().take(QUESTION).collect::<Vec<_>>().join(" ");
+    let next = texts.iter().cycle().skip(1);
+    let both = texts
+        .iter()
+        .zip(next)
+        .map(|(own, next)| [(question(own), own.as_str()), (question(own), next.as_str())]);
+    both.flatten().collect()
+}
+
+/// Runs the model in 32 bits over the calibration texts, of which `read` makes inputs, and returns, for
+/// every value that 8 bits will quantise, in the graph's order, the range of each of its channels.
 pub(crate) fn calibrate(
     runtime: &Runtime,
     config: &BertConfig,
     weights: &WeightFile,
-    tokenize: &dyn Fn(&str) -> Result<Vec<u32>>,
+    head: Head,
+    read: &dyn Fn(&[String]) -> Result<Vec<Inputs>>,
 ) -> Result<Vec<Vec<Range>>> {
-    let inputs = texts()
-        .map(|text| {
-            let ids: Vec<i64> = tokenize(&text)?.into_iter().map(i64::from).collect();
-            let mask = vec![1; ids.len()];
-            Ok(vec![("input_ids", ids), ("attention_mask", mask)])
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let texts: Vec<String> = texts().collect();
+    let inputs = read(&texts)?;
     let folder = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     watch(runtime, folder.path(), inputs, |name, file| {
-        build(config, weights, &Form::Watched, name, file)
+        build(config, weights, head, &Form::Watched, name, file)
     })
 }
 
@@ -78,7 +101,7 @@ pub(crate) fn calibrate_decoder(
 fn watch(
     runtime: &Runtime,
     folder: &Path,
-    inputs: Vec<Vec<(&str, Vec<i64>)>>,
+    inputs: Vec<Inputs>,
     build: impl FnOnce(&str, &mut dyn Write) -> Result<(Vec<u8>, Vec<String>)>,
 ) -> Result<Vec<Vec<Range>>> {
     let path = folder.join("watched.onnx");

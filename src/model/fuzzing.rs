@@ -2,7 +2,7 @@
 
 use super::gguf::Gguf;
 use super::import::llama::{DecoderWeights, Part};
-use super::import::{BertConfig, Form, WeightFile, build};
+use super::import::{BertConfig, Form, Head, WeightFile, build};
 use super::manifest::Manifest;
 use super::onnx;
 use super::quantize::Range;
@@ -29,16 +29,18 @@ pub(crate) fn weights(config: &[u8], weights: &[u8]) {
     assert!(config.positions() > 0);
     let weights = WeightFile::of_bytes("fuzz", weights.to_vec());
     let built =
-        |form: &Form<'_>| build(&config, &weights, form, "model.weights", &mut std::io::sink());
-    let Ok((_, watched)) = built(&Form::Watched) else { return };
-    assert!(built(&Form::Fp32).is_ok(), "the same tensors are read");
+        |head, form: &Form<'_>| build(&config, &weights, head, form, "w", &mut std::io::sink());
+    // A head may be there or not.
+    let _ = built(Head::Score, &Form::Fp32);
+    let Ok((_, watched)) = built(Head::Tokens, &Form::Watched) else { return };
+    assert!(built(Head::Tokens, &Form::Fp32).is_ok(), "the same tensors are read");
     // Of four values in a layer, all but the last have a channel for each dimension.
     let range = Range { low: -1.0, high: 2.0 };
     let wide = config.inner_dimensions();
     let ranges: Vec<Vec<Range>> = (0..watched.len())
         .map(|nth| vec![range; if nth % 4 == 3 { wide } else { config.dimensions() }])
         .collect();
-    let eight = built(&Form::Int8(&ranges, 127)).is_ok();
+    let eight = built(Head::Tokens, &Form::Int8(&ranges, 127)).is_ok();
     assert!(eight, "what can be calibrated can be quantised");
 }
 

@@ -1,7 +1,7 @@
 //! Built graphs on the disk: made once, found again by what went into them.
 
-use super::calibrate::calibrate;
-use super::import::{BertConfig, Form, WeightFile, build};
+use super::calibrate::{Inputs, calibrate};
+use super::import::{BertConfig, Form, Head, WeightFile, build};
 use super::quantize::weight_limit;
 use super::{Precision, Runtime};
 use crate::error::{Error, Result};
@@ -21,6 +21,7 @@ pub(crate) struct Recipe<'a> {
     pub(crate) weights: &'a Path,
     pub(crate) weights_sha256: &'a str,
     pub(crate) config: &'a BertConfig,
+    pub(crate) head: Head,
     pub(crate) precision: Precision,
     /// It and the window decide what calibration sees.
     pub(crate) tokenizer_sha256: &'a str,
@@ -43,23 +44,25 @@ impl Recipe<'_> {
         let weights = self.weights_sha256.get(..16).unwrap_or(self.weights_sha256);
         let rest = rest.hex();
         let rest = rest.get(..8).unwrap_or(&rest);
-        format!("{weights}-{rest}-{precision}-v{IMPORTER}.onnx")
+        let head = if self.head == Head::Score { "-score" } else { "" };
+        format!("{weights}-{rest}{head}-{precision}-v{IMPORTER}.onnx")
     }
 }
 
-/// The graph of `recipe`, built into `cache` if it is not there yet.
+/// The graph of `recipe`, built into `cache` if it is not there yet. `read` makes inputs of texts, for
+/// calibration.
 pub(crate) fn graph(
     runtime: &Runtime,
     recipe: &Recipe<'_>,
     cache: &Path,
-    tokenize: &dyn Fn(&str) -> Result<Vec<u32>>,
+    read: &dyn Fn(&[String]) -> Result<Vec<Inputs>>,
 ) -> Result<PathBuf> {
     let limit = weight_limit();
     let path = cache.join(recipe.file_name(limit));
     if path.is_file() && path.with_file_name(weights_name(&path)).is_file() {
         return Ok(path);
     }
-    make(runtime, recipe, &path, limit, tokenize)?;
+    make(runtime, recipe, &path, limit, read)?;
     Ok(path)
 }
 
@@ -69,19 +72,19 @@ pub(crate) fn make(
     recipe: &Recipe<'_>,
     path: &Path,
     limit: i8,
-    tokenize: &dyn Fn(&str) -> Result<Vec<u32>>,
+    read: &dyn Fn(&[String]) -> Result<Vec<Inputs>>,
 ) -> Result<()> {
     let config = recipe.config;
     let file = WeightFile::read(recipe.name, recipe.weights)?;
     let ranges = match recipe.precision {
-        Precision::Int8 => calibrate(runtime, config, &file, tokenize)?,
+        Precision::Int8 => calibrate(runtime, config, &file, recipe.head, read)?,
         Precision::Fp32 => Vec::new(),
     };
     let form = match recipe.precision {
         Precision::Int8 => Form::Int8(&ranges, limit),
         Precision::Fp32 => Form::Fp32,
     };
-    write(path, |name, weights| build(config, &file, &form, name, weights))?;
+    write(path, |name, weights| build(config, &file, recipe.head, &form, name, weights))?;
     Ok(())
 }
 

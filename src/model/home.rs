@@ -88,7 +88,7 @@ impl Home {
     #[must_use]
     pub fn place(&self, manifest: &Manifest) -> PathBuf {
         let kind = match manifest.kind {
-            ModelKind::Encoder | ModelKind::Decoder => "models",
+            ModelKind::Encoder | ModelKind::Decoder | ModelKind::Reranker => "models",
             ModelKind::Runtime => "runtime",
         };
         self.folder.join(kind).join(manifest.name.to_lowercase())
@@ -183,6 +183,7 @@ fn describe(manifest: &Manifest) -> String {
     match manifest.kind {
         ModelKind::Encoder => format!("the encoder {}", manifest.name),
         ModelKind::Decoder => format!("the decoder {}", manifest.name),
+        ModelKind::Reranker => format!("the re-ranker {}", manifest.name),
         ModelKind::Runtime => format!("the ONNX Runtime library ({})", manifest.name),
     }
 }
@@ -191,7 +192,7 @@ fn command(manifest: &Manifest) -> String {
     match (manifest.kind, manifest.name.as_str()) {
         (ModelKind::Runtime, "onnxruntime-cuda") => "vdb setup --device cuda".to_owned(),
         (ModelKind::Runtime, _) => "vdb setup".to_owned(),
-        (ModelKind::Encoder | ModelKind::Decoder, name) => format!("vdb models pull {name}"),
+        (_, name) => format!("vdb models pull {name}"),
     }
 }
 

@@ -18,8 +18,21 @@ pub enum ModelKind {
     Encoder,
     /// Text to more text.
     Decoder,
+    /// A query and a passage to a figure.
+    Reranker,
     /// The ONNX Runtime library.
     Runtime,
+}
+
+impl std::fmt::Display for ModelKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Encoder => "an encoder",
+            Self::Decoder => "a decoder",
+            Self::Reranker => "a re-ranker",
+            Self::Runtime => "the runtime",
+        })
+    }
 }
 
 /// A model or the runtime.
@@ -41,6 +54,8 @@ pub struct Manifest {
     pub quality: Option<String>,
     /// How an encoder's vectors are made.
     pub encoder: Option<EncoderSection>,
+    /// How a re-ranker reads.
+    pub reranker: Option<RerankerSection>,
     /// Where its files come from, in order of preference.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
@@ -74,6 +89,15 @@ impl EncoderSection {
     pub fn pooling(&self) -> Result<Pooling> {
         self.pooling.parse()
     }
+}
+
+/// How a re-ranker reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RerankerSection {
+    /// Tokens of query and passage together, special tokens included.
+    pub window: usize,
 }
 
 /// A place that has all files of a manifest.
@@ -196,6 +220,7 @@ impl Manifest {
                 query_prefix: spec.query_prefix.clone(),
                 document_prefix: spec.document_prefix.clone(),
             }),
+            reranker: None,
             sources: vec![Source::Folder { path: folder }],
             files,
         };
@@ -239,15 +264,16 @@ impl Manifest {
         if self.sources.is_empty() || self.files.is_empty() {
             return Err("at least one source and one file are expected".to_owned());
         }
-        match (&self.encoder, self.kind) {
-            (Some(encoder), ModelKind::Encoder) => {
-                encoder.pooling().map(drop).map_err(|e| e.to_string())
-            }
-            (None, ModelKind::Encoder) => Err("an encoder needs a section [encoder]".to_owned()),
-            (Some(_), ModelKind::Decoder | ModelKind::Runtime) => {
-                Err("only an encoder has a section [encoder]".to_owned())
-            }
-            (None, ModelKind::Decoder | ModelKind::Runtime) => Ok(()),
+        let section = |there: bool, kind: ModelKind, name: &str| match (there, self.kind == kind) {
+            (false, true) => Err(format!("{kind} needs a section [{name}]")),
+            (true, false) => Err(format!("only {kind} has a section [{name}]")),
+            _ => Ok(()),
+        };
+        section(self.encoder.is_some(), ModelKind::Encoder, "encoder")?;
+        section(self.reranker.is_some(), ModelKind::Reranker, "reranker")?;
+        match &self.encoder {
+            Some(encoder) => encoder.pooling().map(drop).map_err(|e| e.to_string()),
+            None => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod add;
 mod bytes;
-mod calibrate;
+pub(crate) mod calibrate;
 pub(crate) mod decoder_graph;
 mod device;
 mod fetch;
@@ -25,7 +25,7 @@ pub use fetch::{FetchEvent, FetchOptions, Fetched, fetch};
 pub use home::Home;
 #[doc(hidden)]
 pub use import::weight_sums;
-pub use manifest::{EncoderSection, FileEntry, Manifest, ModelKind, Source};
+pub use manifest::{EncoderSection, FileEntry, Manifest, ModelKind, RerankerSection, Source};
 pub use open::Models;
 pub use registry::{DEFAULT_DECODER, DEFAULT_ENCODER, Registry};
 pub use runtime::Runtime;

@@ -4,7 +4,8 @@ use super::home::{not_set_up, offline};
 use super::manifest::{Manifest, ModelKind};
 use super::{Device, Home, Precision, Registry, Runtime, decoder_graph};
 use crate::encode::{
-    Encoder, EncoderHandle, EncoderOptions, EncoderSpec, Fingerprint, OnnxEncoder,
+    CrossEncoder, CrossEncoderSpec, Encoder, EncoderHandle, EncoderOptions, EncoderSpec,
+    Fingerprint, OnnxEncoder,
 };
 use crate::error::{Error, Result};
 use crate::generate::{Decoder, DecoderOptions, DecoderSpec};
@@ -98,9 +99,7 @@ impl Models {
     /// # Errors
     /// [`Error::NotFound`] for a name without a manifest; those of [`EncoderSpec::from_folder`].
     pub fn encoder(&self, name: &str) -> Result<EncoderHandle> {
-        let folder = Path::new(name);
-        if folder.is_dir() && (name.contains(['/', '\\', '.']) || self.registry.get(name).is_err())
-        {
+        if let Some(folder) = self.folder(name) {
             let folder = folder.canonicalize().map_err(Error::io("resolve", folder))?;
             let mut spec = EncoderSpec::from_folder(&folder)?;
             // Its path is how it is found again.
@@ -117,9 +116,7 @@ impl Models {
     /// # Errors
     /// Those of [`Models::encoder`], and [`Error::NotSetUp`] where the files are not here.
     pub fn encoder_spec(&self, name: &str) -> Result<EncoderSpec> {
-        let folder = Path::new(name);
-        if folder.is_dir() && (name.contains(['/', '\\', '.']) || self.registry.get(name).is_err())
-        {
+        if let Some(folder) = self.folder(name) {
             return EncoderSpec::from_folder(folder);
         }
         let manifest = self.registry.encoder(name)?;
@@ -134,6 +131,61 @@ impl Models {
     pub fn encoder_of(&self, fingerprint: &Fingerprint) -> Result<EncoderHandle> {
         let stored = fingerprint.precision.split(' ').next().and_then(|p| p.parse().ok());
         self.clone().precision(self.precision.or(stored)).encoder(&fingerprint.model)
+    }
+
+    /// A re-ranker by its manifest's name or by the folder that holds it, loaded; its graph is built
+    /// where that was not done before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a name without a manifest, [`Error::NotSetUp`] with the command that
+    /// fetches it; those of [`CrossEncoderSpec::from_folder`] and [`CrossEncoder::open`].
+    pub fn reranker(&self, name: &str) -> Result<CrossEncoder> {
+        let spec = self.reranker_spec(name)?;
+        CrossEncoder::open(&self.runtime()?, &spec, &self.encoder_options())
+    }
+
+    /// Where the files of a re-ranker are, by its manifest's name or by the folder that holds it, for
+    /// who reads them himself.
+    ///
+    /// # Errors
+    /// Those of [`Models::reranker`].
+    pub fn reranker_spec(&self, name: &str) -> Result<CrossEncoderSpec> {
+        if let Some(folder) = self.folder(name) {
+            return CrossEncoderSpec::from_folder(folder);
+        }
+        let manifest = self.registry.reranker(name)?;
+        self.require(manifest)?;
+        let lacks = |what: &str| lacks(manifest, what);
+        let section = manifest.reranker.as_ref().ok_or_else(|| lacks("section [reranker]"))?;
+        let (folder, files) = (self.home.place(manifest), manifest.files());
+        let find = |name: &str| {
+            let file = files.iter().find(|file| file.name == name).ok_or_else(|| lacks(name))?;
+            Ok((folder.join(name), file.sha256.clone()))
+        };
+        let (weights, weights_sha256) = find("model.safetensors")?;
+        let (tokenizer, tokenizer_sha256) = find("tokenizer.json")?;
+        let (config, _) = find("config.json")?;
+        Ok(CrossEncoderSpec {
+            name: manifest.name.clone(),
+            weights,
+            config,
+            tokenizer,
+            window: section.window,
+            weights_sha256,
+            tokenizer_sha256,
+        })
+    }
+
+    /// The folder that a name is the path of: one that looks like a path, or that no manifest has.
+    fn folder<'n>(&self, name: &'n str) -> Option<&'n Path> {
+        let folder = Path::new(name);
+        let path = name.contains(['/', '\\', '.']) || self.registry.get(name).is_err();
+        (path && folder.is_dir()).then_some(folder)
+    }
+
+    fn encoder_options(&self) -> EncoderOptions {
+        let (device, precision) = self.device_and_precision();
+        EncoderOptions { precision, device, threads: self.threads, graphs: self.home.graphs() }
     }
 
     /// A decoder by its manifest's name, by its GGUF file, or by the folder that holds it, loaded; its
@@ -176,10 +228,7 @@ impl Models {
     }
 
     fn spec(&self, manifest: &Manifest) -> Result<EncoderSpec> {
-        let lacks = |what: &str| Error::Model {
-            name: manifest.name.clone(),
-            reason: format!("its manifest has no {what}"),
-        };
+        let lacks = |what: &str| lacks(manifest, what);
         let section = manifest.encoder.as_ref().ok_or_else(|| lacks("section [encoder]"))?;
         let folder = self.home.place(manifest);
         let files = manifest.files();
@@ -205,23 +254,14 @@ impl Models {
     }
 
     fn handle(&self, spec: EncoderSpec, manifest: Option<Manifest>) -> EncoderHandle {
-        let (device, precision) = self.device_and_precision();
-        let fingerprint = spec.fingerprint(precision);
+        let options = self.encoder_options();
+        let fingerprint = spec.fingerprint(options.precision);
         let models = self.clone();
         EncoderHandle::lazy(fingerprint, move || {
             if let Some(manifest) = &manifest {
                 models.require(manifest)?;
             }
-            let encoder = OnnxEncoder::open(
-                &models.runtime()?,
-                &spec,
-                &EncoderOptions {
-                    precision,
-                    device,
-                    threads: models.threads,
-                    graphs: models.home.graphs(),
-                },
-            )?;
+            let encoder = OnnxEncoder::open(&models.runtime()?, &spec, &options)?;
             let encoder: Arc<dyn Encoder> = Arc::new(encoder);
             Ok(encoder)
         })
@@ -295,4 +335,8 @@ impl Models {
             not_set_up(manifest)
         })
     }
+}
+
+fn lacks(manifest: &Manifest, what: &str) -> Error {
+    Error::Model { name: manifest.name.clone(), reason: format!("its manifest has no {what}") }
 }

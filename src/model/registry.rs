@@ -4,10 +4,11 @@ use super::manifest::{Manifest, ModelKind};
 use crate::error::{Error, Result};
 use std::path::Path;
 
-pub(super) const BUILT_IN: [(&str, &str); 6] = [
+pub(super) const BUILT_IN: [(&str, &str); 7] = [
     ("models/all-minilm-l6-v2.toml", include_str!("../../models/all-minilm-l6-v2.toml")),
     ("models/bge-small-en-v1.5.toml", include_str!("../../models/bge-small-en-v1.5.toml")),
     ("models/multilingual-e5-small.toml", include_str!("../../models/multilingual-e5-small.toml")),
+    ("models/ms-marco-minilm-l6-v2.toml", include_str!("../../models/ms-marco-minilm-l6-v2.toml")),
     ("models/smollm2-135m-instruct.toml", include_str!("../../models/smollm2-135m-instruct.toml")),
     ("models/onnxruntime.toml", include_str!("../../models/onnxruntime.toml")),
     ("models/onnxruntime-cuda.toml", include_str!("../../models/onnxruntime-cuda.toml")),
@@ -90,6 +91,14 @@ impl Registry {
         self.of_kind(ModelKind::Decoder, "decoder", name)
     }
 
+    /// The re-ranker of this name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also where the name is not a re-ranker's.
+    pub fn reranker(&self, name: &str) -> Result<&Manifest> {
+        self.of_kind(ModelKind::Reranker, "re-ranker", name)
+    }
+
     fn of_kind(&self, kind: ModelKind, what: &'static str, name: &str) -> Result<&Manifest> {
         let manifest = self.get(name)?;
         if manifest.kind == kind {
@@ -126,6 +135,10 @@ mod tests {
         assert!(registry.encoder("onnxruntime").is_err());
         assert!(registry.encoder(DEFAULT_DECODER).is_err());
         assert!(registry.decoder(DEFAULT_ENCODER).is_err());
+        let reranker = registry.reranker("MS-marco-minilm-l6-v2").unwrap();
+        assert_eq!(reranker.reranker.as_ref().unwrap().window, 512);
+        assert!(registry.reranker(DEFAULT_ENCODER).is_err());
+        assert!(registry.encoder("ms-marco-minilm-l6-v2").is_err());
         assert!(registry.get("nothing").unwrap_err().to_string().contains(DEFAULT_ENCODER));
     }
 
@@ -139,10 +152,15 @@ mod tests {
             ("pooling = \"mean\"", "pooling = \"max\""),
             ("kind = \"encoder\"", "kind = \"oracle\""),
             ("window = 256", "windows = 256"),
+            ("[encoder]", "[reranker]"),
+            ("kind = \"encoder\"", "kind = \"reranker\""),
         ] {
             assert!(good.contains(from));
             assert!(Manifest::parse("m", &good.replace(from, to)).is_err(), "{to}");
         }
+        let parse = |text: &str| Manifest::parse("m", text).unwrap_err().to_string();
+        let other = parse(&good.replace("kind = \"encoder\"", "kind = \"decoder\""));
+        assert!(other.contains("only an encoder has a section [encoder]"), "{other}");
     }
 
     #[test]

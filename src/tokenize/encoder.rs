@@ -5,7 +5,7 @@ use crate::text::tokenizer::TokenSpans;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use tokenizers::Tokenizer as HfTokenizer;
+use tokenizers::{Tokenizer as HfTokenizer, TruncationParams, TruncationStrategy};
 
 /// The largest known ones, of multilingual models, have 20 MB; a hostile one can have any size.
 const MAX_BYTES: u64 = 64 << 20;
@@ -64,6 +64,28 @@ impl EncoderTokenizer {
         let spans =
             spans.map(|((from, to), special)| if *special == 1 { 0..0 } else { *from..*to });
         Ok((encoding.get_ids().to_vec(), spans.collect()))
+    }
+
+    /// The same tokenizer, which cuts what it reads to `window` tokens: of two texts, the longer one
+    /// first.
+    pub(crate) fn cut_at(mut self, window: usize) -> Result<Self> {
+        let cut = TruncationParams {
+            max_length: window,
+            strategy: TruncationStrategy::LongestFirst,
+            ..TruncationParams::default()
+        };
+        if let Err(e) = self.inner.with_truncation(Some(cut)) {
+            let reason = format!("a window of {window} tokens is too small for it: {e}");
+            return Err(Error::Model { name: self.name, reason });
+        }
+        Ok(self)
+    }
+
+    /// Token ids of two texts that are read together, with special tokens around them, and for each
+    /// which text it belongs to, by the tokenizer's own numbers.
+    pub(crate) fn pair(&self, first: &str, second: &str) -> Result<(Vec<u32>, Vec<u32>)> {
+        let encoding = self.guarded(|| self.inner.encode_fast((first, second), true))?;
+        Ok((encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec()))
     }
 
     pub(crate) fn specials(&self) -> usize {

@@ -1,11 +1,11 @@
 //! The result of a run: a model folder that every command takes by its path, and that
 //! sentence-transformers reads too, with a card and a picture of how it came about.
 
-use super::checkpoint::{self, State};
-use super::contrastive::{ContrastiveOptions, DataSummary};
+use super::checkpoint;
 use super::encoder::TrainableEncoder;
-use super::loss::Loss;
 use super::measure::DevQuality;
+use super::options::RunOptions;
+use super::run::End;
 use crate::encode::{EncoderSpec, Pooling};
 use crate::error::{Error, Result};
 use crate::model::import::{NamedTensor, write_weights};
@@ -22,74 +22,29 @@ pub(super) const WEIGHTS: &str = "model.safetensors";
 pub(super) const ADAPTER: &str = "adapter.safetensors";
 pub(super) const ADAPTER_NOTES: &str = "adapter.json";
 
-/// What the card says.
-pub(super) struct Facts<'a> {
-    pub(super) options: &'a ContrastiveOptions,
-    pub(super) data: &'a DataSummary,
-    pub(super) queries: usize,
-    pub(super) documents: usize,
-    pub(super) state: &'a State,
-    pub(super) after: Option<DevQuality>,
+/// What a task adds to the card, and its weights.
+pub(super) struct Card {
+    /// What the model is, as the beginning of a sentence.
+    pub(super) heading: String,
+    /// Settings that are the task's own.
+    pub(super) training: Value,
+    /// Distinct queries and documents.
+    pub(super) texts: (usize, usize),
+    /// Dev figures that are the task's own.
+    pub(super) dev: Value,
+    /// Under their published names.
+    pub(super) tensors: Vec<NamedTensor>,
 }
 
-/// Writes the folder. The weights come last, so that a folder with weights is whole.
+/// Writes what an encoder's folder holds beside weights and card, for us and for
+/// sentence-transformers.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(super) fn write(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Result<()> {
-    let folder = &facts.options.output;
-    describe(&encoder.spec, folder)?;
-    let card = card(encoder, facts);
-    put(&folder.join("card.json"), &card)?;
-    let path = folder.join("README.md");
-    fs::write(&path, readme(encoder, facts, &card)).map_err(Error::io("write", &path))?;
-    let path = folder.join("train.svg");
-    let curves = super::plot::curves(&facts.state.losses, facts.state.before, &facts.state.dev);
-    fs::write(&path, curves).map_err(Error::io("write", &path))?;
-    let scale = encoder.lora.as_ref().map_or(1.0, super::adapter::LoraOptions::scale);
-    if let Some(lora) = &encoder.lora {
-        put(
-            &folder.join(ADAPTER_NOTES),
-            &json!({"base": encoder.spec.name, "base_sha256": encoder.spec.weights_sha256,
-                "lora": lora}),
-        )?;
-        let own = checkpoint::trained(&encoder.parameters)?;
-        write_weights(&folder.join(ADAPTER), &own, HashMap::new())?;
-    }
-    weights(folder, &encoder.parameters.published(&encoder.config, scale)?)
-}
-
-/// Writes the weights of a result, whole or not at all.
-///
-/// # Errors
-/// [`Error::Io`].
-pub(super) fn weights(folder: &Path, tensors: &[NamedTensor]) -> Result<()> {
-    let notes = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let temporary = folder.join(".unfinished-model");
-    let place = folder.join(WEIGHTS);
-    let written = write_weights(&temporary, tensors, notes).and_then(|()| {
-        fs::File::open(&temporary)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&temporary, &place))
-            .map_err(Error::io("write", &place))
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-/// Writes what an encoder's folder needs beside its weights, for us and for sentence-transformers.
-///
-/// # Errors
-/// [`Error::Io`].
-pub(super) fn describe(spec: &EncoderSpec, folder: &Path) -> Result<()> {
-    let copy = |from: &Path, name: &str| {
-        fs::copy(from, folder.join(name)).map(drop).map_err(Error::io("copy", from))
-    };
-    copy(&spec.tokenizer, "tokenizer.json")?;
+pub(super) fn write_encoder_files(spec: &EncoderSpec, folder: &Path) -> Result<()> {
+    copy(&spec.tokenizer, &folder.join("tokenizer.json"))?;
     if let Some(config) = &spec.config {
-        copy(config, "config.json")?;
+        copy(config, &folder.join("config.json"))?;
     }
     let pooling = folder.join("1_Pooling");
     fs::create_dir_all(&pooling).map_err(Error::io("create", &pooling))?;
@@ -128,29 +83,81 @@ pub(super) fn describe(spec: &EncoderSpec, folder: &Path) -> Result<()> {
     )
 }
 
-fn put(path: &Path, value: &Value) -> Result<()> {
+/// Writes card, picture and weights into the output folder. The weights come last, so that a folder
+/// with weights is whole.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn write(
+    encoder: &TrainableEncoder,
+    options: &RunOptions,
+    end: &End<'_>,
+    card: &Card,
+) -> Result<()> {
+    let folder = &options.output;
+    let spec = &encoder.spec;
+    let described = described(encoder, options, end, card);
+    put(&folder.join("card.json"), &described)?;
+    let path = folder.join("README.md");
+    let readme = readme(encoder, options, end, card, &described);
+    fs::write(&path, readme).map_err(Error::io("write", &path))?;
+    let path = folder.join("train.svg");
+    let curves = super::plot::curves(&end.state.losses, end.state.before, &end.state.dev);
+    fs::write(&path, curves).map_err(Error::io("write", &path))?;
+    if let Some(lora) = &encoder.lora {
+        put(
+            &folder.join(ADAPTER_NOTES),
+            &json!({"base": spec.name, "base_sha256": spec.weights_sha256, "lora": lora}),
+        )?;
+        let own = checkpoint::trained(&encoder.parameters)?;
+        write_weights(&folder.join(ADAPTER), &own, HashMap::new())?;
+    }
+    weights(folder, &card.tensors)
+}
+
+/// Writes the weights of a result, whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn weights(folder: &Path, tensors: &[NamedTensor]) -> Result<()> {
+    let notes = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let temporary = folder.join(".unfinished-model");
+    let place = folder.join(WEIGHTS);
+    let written = write_weights(&temporary, tensors, notes).and_then(|()| {
+        fs::File::open(&temporary)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&temporary, &place))
+            .map_err(Error::io("write", &place))
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Copies a file of the base.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(drop).map_err(Error::io("copy", from))
+}
+
+/// Writes a JSON file.
+pub(super) fn put(path: &Path, value: &Value) -> Result<()> {
     let mut text = crate::text::sorted(value).to_string();
     text.push('\n');
     fs::write(path, text).map_err(Error::io("write", path))
 }
 
-fn loss(loss: Loss) -> Value {
-    match loss {
-        Loss::InfoNce { temperature, both_directions } => {
-            json!({"name": "infonce", "temperature": temperature, "both_directions": both_directions})
-        }
-        Loss::Triplet { margin } => json!({"name": "triplet", "margin": margin}),
-        Loss::Cosent { scale } => json!({"name": "cosent", "scale": scale}),
-        Loss::MarginMse => json!({"name": "margin-mse"}),
-    }
-}
-
-fn card(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Value {
-    let Facts { options, data, state, .. } = facts;
+fn described(
+    encoder: &TrainableEncoder,
+    options: &RunOptions,
+    end: &End<'_>,
+    card: &Card,
+) -> Value {
+    let End { data, state, .. } = end;
     let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
     let quality =
         |q: Option<DevQuality>| q.map(|q| json!({"ndcg@10": q.ndcg_10, "mrr@10": q.mrr_10}));
-    json!({
+    let mut described = json!({
         "base": {
             "name": encoder.spec.name,
             "weights_sha256": encoder.spec.weights_sha256,
@@ -160,15 +167,13 @@ fn card(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Value {
             "train": name(&options.train),
             "dev": options.dev.as_deref().and_then(name),
             "pairs": data.pairs,
-            "queries": facts.queries,
-            "documents": facts.documents,
+            "queries": card.texts.0,
+            "documents": card.texts.1,
             "dev_pairs": data.dev_pairs,
             "dev_overlap": data.overlap,
             "texts_cut": data.cut,
         },
         "training": {
-            "loss": loss(options.loss),
-            "matryoshka": options.matryoshka,
             "lora": options.lora,
             "parameters_trained": data.trained,
             "parameters": data.parameters,
@@ -182,32 +187,40 @@ fn card(encoder: &TrainableEncoder, facts: &Facts<'_>) -> Value {
             "weight_decay": options.optimizer.weight_decay,
             "clip": options.optimizer.clip,
             "window": options.window.unwrap_or(encoder.spec.window),
-            "blend": options.blend,
             "seed": options.seed,
             "seconds": state.seconds.round(),
             "last_loss": state.losses.last(),
             "best_step": state.best.map(|best| best.step),
         },
-        "dev": {"before": quality(state.before), "after": quality(facts.after)},
+        "dev": {"before": quality(state.before), "after": quality(end.after)},
         "made_by": concat!("vdb ", env!("CARGO_PKG_VERSION")),
-    })
+    });
+    for (section, own) in [("training", &card.training), ("dev", &card.dev)] {
+        if let (Some(all), Some(own)) = (described[section].as_object_mut(), own.as_object()) {
+            all.extend(own.clone());
+        }
+    }
+    described
 }
 
-fn readme(encoder: &TrainableEncoder, facts: &Facts<'_>, card: &Value) -> String {
-    let Facts { options, data, state, after, .. } = facts;
+fn readme(
+    encoder: &TrainableEncoder,
+    options: &RunOptions,
+    end: &End<'_>,
+    card: &Card,
+    described: &Value,
+) -> String {
+    let End { data, state, after } = end;
     let licence = options.licence.as_deref().unwrap_or("unknown; ask who gave you the base");
     let mut text = format!(
-        "# {base}, fine-tuned\n\nAn encoder of {dimensions} dimensions with {pooling} pooling and a \
-         window of {window} tokens, fine-tuned by vdb from {base}.\n\n- Licence of the base: \
+        "# {base}, fine-tuned\n\n{heading}, fine-tuned by vdb from {base}.\n\n- Licence of the base: \
          {licence}. The data may ask for more.\n- Data: {pairs} pairs ({queries} queries, {documents} \
          documents)\n- Steps: {steps} of {batch} pairs, learning rate {rate:e}\n",
         base = encoder.spec.name,
-        dimensions = encoder.spec.dimensions,
-        pooling = encoder.spec.pooling,
-        window = encoder.spec.window,
+        heading = card.heading,
         pairs = data.pairs,
-        queries = facts.queries,
-        documents = facts.documents,
+        queries = card.texts.0,
+        documents = card.texts.1,
         steps = state.step,
         batch = options.batch * options.accumulate,
         rate = options.rate(),
@@ -226,7 +239,9 @@ fn readme(encoder: &TrainableEncoder, facts: &Facts<'_>, card: &Value) -> String
         );
     }
     text.push_str("\nAll settings:\n\n```json\n");
-    text.push_str(&serde_json::to_string_pretty(&crate::text::sorted(card)).unwrap_or_default());
+    text.push_str(
+        &serde_json::to_string_pretty(&crate::text::sorted(described)).unwrap_or_default(),
+    );
     text.push_str("\n```\n");
     text
 }

@@ -11,9 +11,9 @@ use super::parallel;
 use super::parameters::{Parameters, Part, TABLES, activation};
 use super::random::{Random, mix};
 use super::tensor::{self, D, Tensor, Var, bail, told, with};
-use crate::encode::{EncoderSpec, InputKind};
+use crate::encode::{EncoderSpec, InputKind, Pooling};
 use crate::error::{Error, Result};
-use crate::model::import::{BertConfig, PREFIXES, PROBE, WeightFile};
+use crate::model::import::{BertConfig, HeadWeights, NamedTensor, PREFIXES, PROBE, WeightFile};
 use crate::tokenize::EncoderTokenizer;
 
 /// An encoder in the form that is trained: in 32-bit floats, on the processors.
@@ -34,13 +34,35 @@ pub(super) struct Tokens {
     pub(super) cut: usize,
 }
 
+/// The ids of a text, or of two that are read together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) ids: &'a [u32],
+    /// Where the second of two texts begins: from there on, tokens are of the second type.
+    second: usize,
+}
+
+impl<'a> Text<'a> {
+    pub(super) const fn one(ids: &'a [u32]) -> Self {
+        Self { ids, second: ids.len() }
+    }
+
+    /// Two texts by the type of each token.
+    pub(super) fn two(ids: &'a [u32], types: &[u32]) -> Self {
+        let second = types.iter().position(|kind| *kind > 0).unwrap_or(ids.len());
+        Self { ids, second }
+    }
+}
+
 /// What a forward pass leaves for the backward pass.
 pub(super) struct Pass {
-    /// [texts, dimensions], of unit length.
+    /// [texts, dimensions], of unit length; of a cross-encoder its figures, [texts, 1].
     pub(super) vectors: Tensor,
     /// The sums of word, position and type, where these are trained.
     input: Option<Var>,
     ids: Vec<u32>,
+    /// The type of each token.
+    types: Vec<usize>,
     offsets: Offsets,
 }
 
@@ -52,6 +74,16 @@ impl TrainableEncoder {
     /// [`Error::Model`] where it is no encoder of the BERT family in safetensors, [`Error::Io`],
     /// [`Error::Parameter`] for adapters that cannot be.
     pub fn open(spec: &EncoderSpec, lora: Option<&LoraOptions>, seed: u64) -> Result<Self> {
+        Self::open_with(spec, lora, seed, |_, _| Ok(None))
+    }
+
+    /// The same with the head that `head` makes, of the configuration and the weights.
+    pub(super) fn open_with(
+        spec: &EncoderSpec,
+        lora: Option<&LoraOptions>,
+        seed: u64,
+        head: impl FnOnce(&BertConfig, &WeightFile) -> Result<Option<HeadWeights>>,
+    ) -> Result<Self> {
         let refuse =
             |reason: &str| Error::Model { name: spec.name.clone(), reason: reason.to_owned() };
         let Some(config) = &spec.config else {
@@ -69,7 +101,8 @@ impl TrainableEncoder {
         let config = BertConfig::parse(&spec.name, &json)?;
         let file = WeightFile::read(&spec.name, &spec.weights)?;
         let tokenizer = EncoderTokenizer::open(&spec.name, &spec.tokenizer)?;
-        let mut encoder = Self::of(spec.clone(), config, &file, lora, seed)?;
+        let head = head(&config, &file)?;
+        let mut encoder = Self::of(spec.clone(), config, &file, head, lora, seed)?;
         encoder.tokenizer = Some(tokenizer);
         Ok(encoder)
     }
@@ -79,11 +112,15 @@ impl TrainableEncoder {
         spec: EncoderSpec,
         config: BertConfig,
         file: &WeightFile,
+        head: Option<HeadWeights>,
         lora: Option<&LoraOptions>,
         seed: u64,
     ) -> Result<Self> {
         let weights = file.weights(&PREFIXES, PROBE)?;
         let mut parameters = Parameters::read(&config, &weights, lora.is_none())?;
+        if let Some(head) = head {
+            parameters.add_head(&config, head)?;
+        }
         if let Some(lora) = lora {
             parameters.adapt(&config, lora, &mut Random::of(seed, 1))?;
         }
@@ -95,6 +132,17 @@ impl TrainableEncoder {
     #[must_use]
     pub fn parameters(&self) -> (usize, usize) {
         self.parameters.counts()
+    }
+
+    /// The weights under their published names, adapters merged.
+    pub(super) fn published(&self) -> Result<Vec<NamedTensor>> {
+        let scale = self.lora.as_ref().map_or(1.0, LoraOptions::scale);
+        self.parameters.published(&self.config, scale)
+    }
+
+    /// Elements of what the model gives for an input: of a vector, or one figure.
+    pub(super) fn width(&self) -> usize {
+        if self.parameters.head.is_some() { 1 } else { self.config.hidden_size }
     }
 
     /// What one token leaves behind for the way back, in all layers.
@@ -143,22 +191,22 @@ impl TrainableEncoder {
             .iter()
             .map(|text| self.tokens(text, kind, self.spec.window))
             .collect::<Result<Vec<_>>>()?;
-        let ids: Vec<&[u32]> = tokens.iter().map(|t| t.ids.as_slice()).collect();
+        let ids: Vec<Text<'_>> = tokens.iter().map(|t| Text::one(&t.ids)).collect();
         self.vectors(&ids, threads)
     }
 
-    /// The vectors of texts that are ids.
-    pub(super) fn vectors(&self, texts: &[&[u32]], threads: usize) -> Result<Vec<Vec<f32>>> {
-        let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
+    /// The vectors of texts that are ids; of a cross-encoder, each has one element.
+    pub(super) fn vectors(&self, texts: &[Text<'_>], threads: usize) -> Result<Vec<Vec<f32>>> {
+        let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let chunks = parallel::chunks(&lengths);
         let costs: Vec<usize> = chunks.iter().map(|chunk| cost(&lengths, chunk)).collect();
-        let width = self.config.hidden_size;
+        let width = self.width();
         let found = parallel::each(parallel::shares(&costs, threads), |share| {
             let mut found = Vec::new();
             for chunk in share.iter().filter_map(|i| chunks.get(*i)) {
-                let ids: Vec<&[u32]> =
+                let own: Vec<Text<'_>> =
                     chunk.iter().filter_map(|i| texts.get(*i).copied()).collect();
-                let pass = told(self.forward(&ids, false, None))?;
+                let pass = told(self.forward(&own, false, None))?;
                 let rows = told(with(&pass.vectors, |all| {
                     Ok(all.chunks_exact(width).map(<[f32]>::to_vec).collect::<Vec<_>>())
                 }))?;
@@ -179,7 +227,7 @@ impl TrainableEncoder {
     /// `dropout` seeds what the adapters leave out; without it, nothing is.
     pub(super) fn forward(
         &self,
-        texts: &[&[u32]],
+        texts: &[Text<'_>],
         track: bool,
         dropout: Option<u64>,
     ) -> tensor::Result<Pass> {
@@ -187,12 +235,15 @@ impl TrainableEncoder {
         let p = &self.parameters;
         let mut offsets = vec![0];
         let mut ids = Vec::new();
+        let mut types = Vec::new();
         for text in texts {
-            ids.extend_from_slice(text);
+            types.resize(ids.len() + text.second, 0);
+            ids.extend_from_slice(text.ids);
+            types.resize(ids.len(), 1);
             offsets.push(ids.len());
         }
         let offsets: Offsets = offsets.into();
-        let sums = self.embed(&ids, &offsets)?;
+        let sums = self.embed(&ids, &types, &offsets)?;
         let sums = tensor::tensor(sums, &[ids.len(), config.hidden_size])?;
         let input =
             if track && self.lora.is_none() { Some(Var::from_tensor(&sums)?) } else { None };
@@ -211,26 +262,37 @@ impl TrainableEncoder {
             let sum = (through(&wide, Part::Down)? + &y)?;
             x = norm(&sum, Parameters::of(layer, Part::OutputNorm))?;
         }
-        let pooled = pool(&x, &offsets, self.spec.pooling)?;
-        Ok(Pass { vectors: unit(&pooled)?, input, ids, offsets })
+        let vectors = match p.head {
+            None => unit(&pool(&x, &offsets, self.spec.pooling)?)?,
+            Some(at) => {
+                let part = |nth: usize| p.tensor(at + nth, track);
+                let first = pool(&x, &offsets, Pooling::Cls)?;
+                let dense = linear(&first, &part(0)?, &part(1)?)?.tanh()?;
+                linear(&dense, &part(2)?, &part(3)?)?
+            }
+        };
+        Ok(Pass { vectors, input, ids, types, offsets })
     }
 
-    /// Word, position and first token type of each token, added.
-    fn embed(&self, ids: &[u32], offsets: &Offsets) -> tensor::Result<Vec<f32>> {
+    /// Word, position and type of each token, added.
+    fn embed(&self, ids: &[u32], types: &[usize], offsets: &Offsets) -> tensor::Result<Vec<f32>> {
         let width = self.config.hidden_size;
         let table = |nth: usize| self.parameters.tensor(nth, false);
         let mut sums = Vec::with_capacity(ids.len() * width);
         with(&table(0)?, |words| {
             with(&table(1)?, |positions| {
-                with(&table(2)?, |types| {
-                    for (id, position) in ids.iter().zip(self.positions(offsets)) {
+                with(&table(2)?, |kinds| {
+                    let places = self.positions(offsets).zip(types);
+                    for (id, (position, kind)) in ids.iter().zip(places) {
                         let word = usize::try_from(*id).unwrap_or(usize::MAX);
-                        let (Some(word), Some(place)) =
-                            (row(words, word, width), row(positions, position, width))
-                        else {
+                        let (Some(word), Some(place), Some(kind)) = (
+                            row(words, word, width),
+                            row(positions, position, width),
+                            row(kinds, *kind, width),
+                        ) else {
                             bail!("token {id} at {position} is beyond the model's tables")
                         };
-                        sums.extend(word.iter().zip(place).zip(types).map(|((w, p), t)| w + p + t));
+                        sums.extend(word.iter().zip(place).zip(kind).map(|((w, p), t)| w + p + t));
                     }
                     Ok(())
                 })
@@ -292,12 +354,14 @@ impl TrainableEncoder {
         };
         let Some(gradient) = found.get(input.as_tensor()) else { return Ok(()) };
         with(gradient, |gradient| {
-            let tokens = pass.ids.iter().zip(self.positions(&pass.offsets));
-            for ((id, position), g) in tokens.zip(gradient.chunks_exact(width)) {
+            let tokens = pass.ids.iter().zip(self.positions(&pass.offsets)).zip(&pass.types);
+            for (((id, position), kind), g) in tokens.zip(gradient.chunks_exact(width)) {
                 let word = usize::try_from(*id).unwrap_or(0) * width;
-                for (table, start) in
-                    [(&mut *words, word), (&mut *positions, position * width), (&mut *types, 0)]
-                {
+                for (table, start) in [
+                    (&mut *words, word),
+                    (&mut *positions, position * width),
+                    (&mut *types, kind * width),
+                ] {
                     let row = table.iter_mut().skip(start);
                     row.zip(g).for_each(|(s, g)| *s += g);
                 }

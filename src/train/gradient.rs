@@ -6,7 +6,7 @@
 //! kept for the second as far as there is room; the second computes the rest again, so that memory does
 //! not grow with the batch.
 
-use super::encoder::{Pass, Sums, TrainableEncoder, cost};
+use super::encoder::{Pass, Sums, Text, TrainableEncoder, cost};
 use super::parallel;
 use super::random::mix;
 use super::tensor::{Tensor, Var, tensor, told, with};
@@ -30,18 +30,18 @@ struct Forward {
 }
 
 /// The loss of `texts` and the gradients of all that is trained. `loss` is given the vectors of all
-/// texts, [texts, dimensions], and returns one number.
+/// texts, [texts, dimensions], or of a cross-encoder their figures, [texts, 1], and returns one number.
 pub(super) fn gradient(
     encoder: &TrainableEncoder,
-    texts: &[&[u32]],
+    texts: &[Text<'_>],
     work: Work,
     loss: impl Fn(&Tensor) -> super::tensor::Result<Tensor>,
 ) -> Result<(f64, Sums)> {
-    let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
+    let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
     let chunks = parallel::chunks(&lengths);
     let costs: Vec<usize> = chunks.iter().map(|chunk| cost(&lengths, chunk)).collect();
     let keep = kept(&costs, work.memory / encoder.bytes_per_token().max(1));
-    let ids = |chunk: usize| -> Vec<&[u32]> {
+    let members = |chunk: usize| -> Vec<Text<'_>> {
         let members = chunks.get(chunk).into_iter().flatten();
         members.filter_map(|i| texts.get(*i).copied()).collect()
     };
@@ -52,14 +52,14 @@ pub(super) fn gradient(
         let mut done = Vec::with_capacity(share.len());
         for chunk in share {
             let keep = keep.get(chunk).copied().unwrap_or_default();
-            let pass = told(encoder.forward(&ids(chunk), keep, dropout(chunk)))?;
+            let pass = told(encoder.forward(&members(chunk), keep, dropout(chunk)))?;
             let rows = told(with(&pass.vectors, |rows| Ok(rows.to_vec())))?;
             done.push(Forward { chunk, kept: keep.then_some(pass), rows });
         }
         Ok(done)
     })?;
 
-    let width = encoder.config.hidden_size;
+    let width = encoder.width();
     let mut vectors = vec![0f32; texts.len() * width];
     for done in forward.iter().flatten() {
         let members = chunks.get(done.chunk).into_iter().flatten();
@@ -76,7 +76,7 @@ pub(super) fn gradient(
         for done in share {
             let pass = match done.kept {
                 Some(pass) => pass,
-                None => told(encoder.forward(&ids(done.chunk), true, dropout(done.chunk)))?,
+                None => told(encoder.forward(&members(done.chunk), true, dropout(done.chunk)))?,
             };
             let mut own = Vec::with_capacity(done.rows.len());
             for i in chunks.get(done.chunk).into_iter().flatten() {

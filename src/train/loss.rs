@@ -209,7 +209,7 @@ fn diagonal_entropy(scores: &Tensor, mask: &Tensor) -> Result<Tensor> {
 
 /// log Σ exp of each row. The largest is taken out first and is a constant to the gradient, which it
 /// does not change.
-fn log_sum_exp(x: &Tensor) -> Result<Tensor> {
+pub(super) fn log_sum_exp(x: &Tensor) -> Result<Tensor> {
     let largest = x.max_keepdim(D::Minus1)?.detach();
     let sum = x.broadcast_sub(&largest)?.exp()?.sum_keepdim(D::Minus1)?;
     sum.log()? + largest

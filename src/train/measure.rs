@@ -1,6 +1,6 @@
 //! How well an encoder finds the documents of pairs that it was not trained on.
 
-use super::encoder::TrainableEncoder;
+use super::encoder::{Text, TrainableEncoder};
 use super::product::{Matrix, product};
 use super::tensor::told;
 use crate::encode::InputKind;
@@ -30,6 +30,9 @@ pub(super) struct Dev {
     documents: Vec<Vec<u32>>,
     /// The documents of each query.
     relevant: Vec<BTreeSet<usize>>,
+    /// The numbers of these texts.
+    pub(super) query_numbers: Vec<u32>,
+    pub(super) document_numbers: Vec<u32>,
 }
 
 impl Dev {
@@ -44,37 +47,67 @@ impl Dev {
         let ids = |text: &str, kind| encoder.tokens(text, kind, window).map(|t| t.ids);
         let mut ordered: Vec<(usize, u32)> = places.iter().map(|(n, place)| (*place, *n)).collect();
         ordered.sort_unstable();
-        let documents = ordered
+        let document_numbers: Vec<u32> = ordered.into_iter().map(|(_, n)| n).collect();
+        let documents = document_numbers
             .iter()
-            .map(|(_, n)| ids(pairs.documents.text(*n), InputKind::Document))
+            .map(|n| ids(pairs.documents.text(*n), InputKind::Document))
             .collect::<Result<_>>()?;
-        let queries = relevant
-            .keys()
+        let query_numbers: Vec<u32> = relevant.keys().copied().collect();
+        let queries = query_numbers
+            .iter()
             .map(|n| ids(pairs.queries.text(*n), InputKind::Query))
             .collect::<Result<_>>()?;
         let relevant = relevant
             .values()
             .map(|own| own.iter().filter_map(|n| places.get(n).copied()).collect())
             .collect();
-        Ok(Self { queries, documents, relevant })
+        Ok(Self { queries, documents, relevant, query_numbers, document_numbers })
     }
 
     /// nDCG@10 and MRR@10 of the encoder as it is.
     pub(super) fn measure(&self, encoder: &TrainableEncoder, threads: usize) -> Result<DevQuality> {
+        let ranked = self.ranked(encoder, threads, CUT)?;
+        Ok(self.figures(ranked.iter().map(Vec::as_slice).enumerate()))
+    }
+
+    /// nDCG@10 and MRR@10 of some queries, by their places, where their documents come in this order, by
+    /// theirs.
+    pub(super) fn figures<'r>(
+        &self,
+        ranked: impl Iterator<Item = (usize, &'r [usize])>,
+    ) -> DevQuality {
+        let mut quality = DevQuality { documents: self.documents.len(), ..DevQuality::default() };
+        for (query, order) in ranked {
+            let Some(relevant) = self.relevant.get(query) else { continue };
+            let grade = |i: &usize| u32::from(relevant.contains(i));
+            let (ndcg, mrr) = ranking::figures(order.iter().map(grade), relevant.iter().map(|_| 1));
+            quality.ndcg_10 += ndcg;
+            quality.mrr_10 += mrr;
+            quality.queries += 1;
+        }
+        let n = quality.queries.max(1) as f64;
+        quality.ndcg_10 /= n;
+        quality.mrr_10 /= n;
+        quality
+    }
+
+    /// The places of each query's `depth` nearest documents, the nearest first.
+    pub(super) fn ranked(
+        &self,
+        encoder: &TrainableEncoder,
+        threads: usize,
+        depth: usize,
+    ) -> Result<Vec<Vec<usize>>> {
         let flat = |texts: &[Vec<u32>]| -> Result<Vec<f32>> {
-            let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+            let texts: Vec<Text<'_>> = texts.iter().map(|ids| Text::one(ids)).collect();
             Ok(encoder.vectors(&texts, threads)?.concat())
         };
         let width = encoder.config.hidden_size;
         let (queries, documents) = (flat(&self.queries)?, flat(&self.documents)?);
         let documents = Matrix::new(&documents, self.documents.len(), width, width);
-        let mut quality = DevQuality {
-            queries: self.queries.len(),
-            documents: self.documents.len(),
-            ..DevQuality::default()
-        };
         let mut scores = vec![0f32; self.documents.len()];
-        for (query, relevant) in queries.chunks_exact(width).zip(&self.relevant) {
+        let mut ranked = Vec::with_capacity(self.queries.len());
+        for query in queries.chunks_exact(width) {
             let query = Matrix::new(query, 1, width, width);
             told(product(
                 &mut scores,
@@ -84,27 +117,24 @@ impl Dev {
                 query,
                 documents.turned(),
             ))?;
-            let (ndcg, mrr) = figures(&scores, relevant);
-            quality.ndcg_10 += ndcg;
-            quality.mrr_10 += mrr;
+            ranked.push(best(&scores, depth));
         }
-        let n = self.queries.len().max(1) as f64;
-        quality.ndcg_10 /= n;
-        quality.mrr_10 /= n;
-        Ok(quality)
+        Ok(ranked)
     }
 }
 
-/// nDCG@10 and MRR@10 of one ranking; equal scores go by place.
-fn figures(scores: &[f32], relevant: &BTreeSet<usize>) -> (f64, f64) {
+/// Documents that count for the figures.
+const CUT: usize = 10;
+
+/// The places of the `depth` highest scores, the highest first; equal ones go by place.
+pub(super) fn best(scores: &[f32], depth: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     let score = |i: usize| scores.get(i).copied().unwrap_or(f32::NEG_INFINITY);
     let first = |a: &usize, b: &usize| score(*b).total_cmp(&score(*a)).then(a.cmp(b));
-    if order.len() > 10 {
-        order.select_nth_unstable_by(9, first);
-        order.truncate(10);
+    if order.len() > depth && depth > 0 {
+        order.select_nth_unstable_by(depth - 1, first);
+        order.truncate(depth);
     }
     order.sort_unstable_by(first);
-    let grade = |i: &usize| u32::from(relevant.contains(i));
-    ranking::figures(order.iter().map(grade), relevant.iter().map(|_| 1))
+    order
 }

@@ -60,7 +60,7 @@ pub fn merge(spec: &EncoderSpec, adapters: &[&Path], output: &Path) -> Result<()
     }
     if let Some(encoder) = merged {
         fs::create_dir_all(output).map_err(Error::io("create", output))?;
-        card::describe(spec, output)?;
+        card::write_encoder_files(spec, output)?;
         card::weights(output, &encoder.parameters.published(&encoder.config, 1.0)?)?;
     }
     Ok(())

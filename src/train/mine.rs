@@ -5,7 +5,8 @@
 //! nobody marked, so it is left out: a negative scores below a share of its positive (NV-Retriever,
 //! Moreira et al. 2024, "TopK-PercPos").
 
-use super::contrastive::{ContrastiveOptions, TrainEvent, refuse_a_model};
+use super::event::TrainEvent;
+use super::options::RunOptions;
 use super::parallel;
 use super::product::{Matrix, product};
 use super::tensor::told;
@@ -147,14 +148,14 @@ pub fn mine(
 /// As [`mine`], and as reading the pairs; [`Error::Parameter`] where the folder holds what was mined
 /// from other pairs or in another way; [`Error::Io`].
 pub fn with_hard_negatives(
-    options: &mut ContrastiveOptions,
+    options: &mut RunOptions,
     encoder: &EncoderHandle,
     mining: &Mining,
     on_event: &mut dyn FnMut(TrainEvent) -> ControlFlow<()>,
 ) -> Result<MiningReport> {
     mining.check()?;
     let folder = options.output.clone();
-    refuse_a_model(&folder)?;
+    options.refuse_a_model()?;
     let (place, record) = (folder.join(MINED), folder.join(RECORD));
     let identity = identity(&options.train, encoder, mining)?;
     let report = if let Some(earlier) = Record::read(&record)? {
@@ -435,7 +436,7 @@ mod tests {
         pairs.write_as(&file("pairs.jsonl"), &fields).unwrap();
         let (encoder, asked) = letters();
         let run = |mining: &Mining| {
-            let mut options = ContrastiveOptions::new(file("pairs.jsonl"), file("out"));
+            let mut options = RunOptions::new(file("pairs.jsonl"), file("out"), 64);
             options.fields = fields.clone();
             let mut events = Vec::new();
             let report = with_hard_negatives(&mut options, &encoder, mining, &mut |event| {

@@ -5,7 +5,7 @@ use super::ops::Activation;
 use super::random::Random;
 use super::tensor::{Tensor, Var, told, with};
 use crate::error::Result;
-use crate::model::import::{BertConfig, NamedTensor, Weights};
+use crate::model::import::{BertConfig, HeadWeights, NamedTensor, Weights};
 use std::ops::Range;
 
 /// A tensor of the model.
@@ -63,6 +63,10 @@ const PER_LAYER: [(&str, Part); 6] = [
     ("output.LayerNorm", Part::OutputNorm),
 ];
 
+/// The layers of a head, which every architecture publishes under other names.
+pub(super) const HEAD_DENSE: &str = "head.dense";
+pub(super) const HEAD_OUTPUT: &str = "head.output";
+
 /// Words, positions and token types.
 pub(super) const TABLES: usize = 3;
 /// Tables and their norm, before the first layer.
@@ -79,9 +83,11 @@ pub(super) struct AdapterPlace {
     pub(super) down: usize,
 }
 
-/// All of them, tables first, then the layers, then adapters.
+/// All of them, tables first, then the layers, then a head, then adapters.
 pub(super) struct Parameters {
     pub(super) all: Vec<Parameter>,
+    /// Where the head of a cross-encoder begins: dense layer and output, each with its bias.
+    pub(super) head: Option<usize>,
     pub(super) adapters: Vec<AdapterPlace>,
 }
 
@@ -151,7 +157,26 @@ impl Parameters {
                 }
             }
         }
-        Ok(Self { all, adapters: Vec::new() })
+        Ok(Self { all, head: None, adapters: Vec::new() })
+    }
+
+    /// Puts the head of a cross-encoder on top, which is trained in any case.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] where the weights do not fit the configuration.
+    pub(super) fn add_head(&mut self, config: &BertConfig, head: HeadWeights) -> Result<()> {
+        let hidden = config.hidden_size;
+        self.head = Some(self.all.len());
+        for (name, values, dims) in [
+            (HEAD_DENSE, head.dense, vec![hidden, hidden]),
+            (HEAD_DENSE, head.dense_bias, vec![hidden]),
+            (HEAD_OUTPUT, head.output, vec![1, hidden]),
+            (HEAD_OUTPUT, head.output_bias, vec![1]),
+        ] {
+            let end = if dims.len() > 1 { "weight" } else { "bias" };
+            self.all.push(Parameter::new(format!("{name}.{end}"), values, &dims, true)?);
+        }
+        Ok(())
     }
 
     /// Puts adapters beside the layers that `options` names: `down` by chance, `up` zero, so that the
@@ -235,7 +260,7 @@ impl Parameters {
         (trained, self.all.iter().map(Parameter::len).sum())
     }
 
-    /// The tensors under their published names, adapters merged.
+    /// The tensors under their published names, adapters merged. A head keeps the names that it has here.
     pub(super) fn published(&self, config: &BertConfig, scale: f32) -> Result<Vec<NamedTensor>> {
         let mut published = Vec::new();
         for (index, parameter) in self.all.iter().enumerate() {

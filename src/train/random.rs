@@ -30,7 +30,6 @@ impl Random {
     }
 
     /// Around 0 with deviation 1 (Box and Muller 1958).
-    #[cfg(test)]
     #[expect(clippy::cast_possible_truncation, reason = "a weight has 32 bits")]
     pub(super) fn normal(&mut self) -> f32 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();

@@ -1,13 +1,16 @@
 //! Gradients of a tiny encoder against finite differences.
 
+mod reranker;
+
 use super::adapter::{LoraOptions, LoraTarget};
-use super::contrastive::{ContrastiveOptions, Outcome, TrainEvent, contrastive};
-use super::encoder::{Sums, TrainableEncoder};
+use super::contrastive::{ContrastiveOptions, contrastive};
+use super::encoder::{Sums, Text, TrainableEncoder};
+use super::event::{Outcome, TrainEvent};
 use super::loss::Loss;
 use super::random::Random;
 use super::tensor::{tensor, with};
 use crate::encode::{EncoderSpec, Pooling};
-use crate::model::import::{BertConfig, WeightFile, write_weights};
+use crate::model::import::{BertConfig, HeadWeights, WeightFile, write_weights};
 use crate::pairs::{Fields, Pairs};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -21,6 +24,15 @@ const POSITIONS: usize = 12;
 pub(super) fn tiny(
     pooling: Pooling,
     activation: &str,
+    lora: Option<&LoraOptions>,
+) -> TrainableEncoder {
+    tiny_with(pooling, activation, None, lora)
+}
+
+fn tiny_with(
+    pooling: Pooling,
+    activation: &str,
+    head: Option<HeadWeights>,
     lora: Option<&LoraOptions>,
 ) -> TrainableEncoder {
     let folder = tempfile::tempdir().unwrap();
@@ -42,7 +54,7 @@ pub(super) fn tiny(
         tokenizer_sha256: String::new(),
     };
     let file = WeightFile::read("tiny", &path).unwrap();
-    TrainableEncoder::of(spec, config, &file, lora, 7).unwrap()
+    TrainableEncoder::of(spec, config, &file, head, lora, 7).unwrap()
 }
 
 /// Its files, tokenizer included.
@@ -106,21 +118,31 @@ pub(super) fn write_tiny(folder: &std::path::Path, activation: &str) {
     .unwrap();
 }
 
-const TEXTS: [&[u32]; 3] = [&[2, 5, 9, 11, 3], &[2, 7, 3], &[2, 5, 5, 20, 21, 22, 3]];
+const TEXTS: [Text<'_>; 3] =
+    [Text::one(&[2, 5, 9, 11, 3]), Text::one(&[2, 7, 3]), Text::one(&[2, 5, 5, 20, 21, 22, 3])];
 
 /// The sum of all vectors' elements, each times a number by chance.
-fn value(encoder: &TrainableEncoder, factors: &[f32], dropout: Option<u64>) -> f64 {
-    let pass = encoder.forward(&TEXTS, false, dropout).unwrap();
+fn value(
+    encoder: &TrainableEncoder,
+    texts: &[Text<'_>],
+    factors: &[f32],
+    dropout: Option<u64>,
+) -> f64 {
+    let pass = encoder.forward(texts, false, dropout).unwrap();
     let sum = |v: &[f32]| v.iter().zip(factors).map(|(v, f)| f64::from(*v) * f64::from(*f)).sum();
     with(&pass.vectors, |v| Ok(sum(v))).unwrap()
 }
 
-fn agrees_with_finite_differences(encoder: &TrainableEncoder, dropout: Option<u64>) {
+fn agrees_with_finite_differences(
+    encoder: &TrainableEncoder,
+    texts: &[Text<'_>],
+    dropout: Option<u64>,
+) {
     let mut random = Random::of(11, 0);
-    let factors: Vec<f32> = (0..TEXTS.len() * HIDDEN).map(|_| random.normal()).collect();
-    let pass = encoder.forward(&TEXTS, true, dropout).unwrap();
+    let dims = [texts.len(), encoder.width()];
+    let factors: Vec<f32> = (0..dims[0] * dims[1]).map(|_| random.normal()).collect();
+    let pass = encoder.forward(texts, true, dropout).unwrap();
     let mut sums = Sums::zero(&encoder.parameters);
-    let dims = [TEXTS.len(), HIDDEN];
     encoder.backward(&pass, &tensor(factors.clone(), &dims).unwrap(), &mut sums).unwrap();
     for (parameter, gradient) in encoder.parameters.all.iter().zip(&sums.0) {
         if !parameter.trained {
@@ -148,7 +170,7 @@ fn agrees_with_finite_differences(encoder: &TrainableEncoder, dropout: Option<u6
                 let moved =
                     moved.map(|(w, d)| (f64::from(*w) + step * f64::from(*d) / length) as f32);
                 parameter.set(moved.collect()).unwrap();
-                value(encoder, &factors, dropout)
+                value(encoder, texts, &factors, dropout)
             };
             // Richardson: the error of the third derivative drops out.
             let slope = |h: f64| (at(h) - at(-h)) / (2.0 * h);
@@ -164,7 +186,7 @@ fn agrees_with_finite_differences(encoder: &TrainableEncoder, dropout: Option<u6
 fn gradients_agree_with_finite_differences() {
     // relu has no derivative at its kink, which a step of a difference may cross.
     for (pooling, activation) in [(Pooling::Mean, "gelu"), (Pooling::Cls, "gelu_new")] {
-        agrees_with_finite_differences(&tiny(pooling, activation, None), None);
+        agrees_with_finite_differences(&tiny(pooling, activation, None), &TEXTS, None);
     }
 }
 
@@ -178,8 +200,8 @@ fn gradients_of_adapters_agree_with_finite_differences() {
         for parameter in encoder.parameters.all.iter().filter(|p| p.name.ends_with("lora_up")) {
             parameter.set((0..parameter.len()).map(|_| 0.3 * random.normal()).collect()).unwrap();
         }
-        agrees_with_finite_differences(&encoder, None);
-        agrees_with_finite_differences(&encoder, Some(9));
+        agrees_with_finite_differences(&encoder, &TEXTS, None);
+        agrees_with_finite_differences(&encoder, &TEXTS, Some(9));
     }
 }
 
@@ -201,7 +223,8 @@ fn an_adapter_changes_nothing_at_first_and_merges_into_the_weights() {
     write_weights(&path, &merged, std::collections::HashMap::new()).unwrap();
     let file = WeightFile::read("merged", &path).unwrap();
     let again =
-        TrainableEncoder::of(plain.spec.clone(), plain.config.clone(), &file, None, 0).unwrap();
+        TrainableEncoder::of(plain.spec.clone(), plain.config.clone(), &file, None, None, 0)
+            .unwrap();
     let found = again.vectors(&TEXTS, 2).unwrap();
     for (a, b) in adapted.iter().flatten().zip(found.iter().flatten()) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
@@ -224,16 +247,16 @@ fn trained(
     let data = base.join("pairs.jsonl");
     std::fs::write(&data, pairs).unwrap();
     let mut options = ContrastiveOptions::new(&data, folder);
-    options.dev = Some(data);
-    options.batch = 4;
-    options.epochs = 3;
-    options.learning_rate = Some(1e-2);
-    options.threads = Some(1);
+    options.run.dev = Some(data);
+    options.run.batch = 4;
+    options.run.epochs = 3;
+    options.run.learning_rate = Some(1e-2);
+    options.run.threads = Some(1);
     change(&mut options);
     contrastive(&EncoderSpec::from_folder(base).unwrap(), &options, on_event)
 }
 
-fn base() -> tempfile::TempDir {
+pub(super) fn base() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write_tiny(folder.path(), "gelu");
     folder
@@ -250,10 +273,10 @@ fn one_step_changes_everything_that_is_trained() {
     let run = |change: &dyn Fn(&mut ContrastiveOptions)| {
         std::fs::remove_dir_all(&out).unwrap_or_default();
         let change = |options: &mut ContrastiveOptions| {
-            options.max_steps = Some(1);
-            options.warmup = 0.0;
+            options.run.max_steps = Some(1);
+            options.run.warmup = 0.0;
             // Eight pairs use most words and positions.
-            options.batch = 8;
+            options.run.batch = 8;
             change(options);
         };
         trained(&out, base.path(), change, &mut |_| ControlFlow::Continue(())).unwrap();
@@ -274,7 +297,7 @@ fn one_step_changes_everything_that_is_trained() {
     };
     assert_eq!(run(&|_| {}), Vec::<String>::new());
     let lora = LoraOptions { last_layers: Some(1), ..LoraOptions::default() };
-    let unchanged = run(&|options| options.lora = Some(lora.clone()));
+    let unchanged = run(&|options| options.run.lora = Some(lora.clone()));
     assert!(!unchanged.iter().any(|name| name == "encoder.layer.1.attention.self.qkv.weight"));
     // Five tensors before the layers, twelve a layer; one of these has an adapter.
     assert_eq!(unchanged.len(), 5 + 2 * 12 - 1);
@@ -286,7 +309,7 @@ fn a_run_that_is_stopped_anywhere_and_resumed_ends_the_same() {
     for lora in [None, Some(LoraOptions { dropout: 0.2, ..LoraOptions::default() })] {
         let base = base();
         let whole = base.path().join("whole");
-        let change = |options: &mut ContrastiveOptions| options.lora.clone_from(&lora);
+        let change = |options: &mut ContrastiveOptions| options.run.lora.clone_from(&lora);
         let outcome =
             trained(&whole, base.path(), change, &mut |_| ControlFlow::Continue(())).unwrap();
         assert_eq!((outcome.steps, outcome.stopped), (6, false));
@@ -305,11 +328,11 @@ fn a_run_that_is_stopped_anywhere_and_resumed_ends_the_same() {
             assert!(error.unwrap_err().to_string().contains("holds a checkpoint"));
             let resume = |options: &mut ContrastiveOptions| {
                 change(options);
-                options.resume = true;
+                options.run.resume = true;
             };
             let other = |options: &mut ContrastiveOptions| {
                 resume(options);
-                options.seed = 1;
+                options.run.seed = 1;
             };
             let error = trained(&broken, base.path(), other, &mut |_| ControlFlow::Continue(()));
             assert!(error.unwrap_err().to_string().contains("other settings"));
@@ -338,7 +361,7 @@ fn adapters_of_one_base_are_merged_together_or_alone() {
             targets: vec![target, LoraTarget::Value],
             ..LoraOptions::default()
         };
-        let change = |options: &mut ContrastiveOptions| options.lora = Some(lora.clone());
+        let change = |options: &mut ContrastiveOptions| options.run.lora = Some(lora.clone());
         trained(&out, base.path(), change, &mut |_| ControlFlow::Continue(())).unwrap();
         folders.push(out);
     }
@@ -369,8 +392,8 @@ fn training_finds_what_belongs_together_and_the_best_weights_are_kept() {
     let out = base.path().join("out");
     let mut seen = Vec::new();
     let change = |options: &mut ContrastiveOptions| {
-        options.epochs = 20;
-        options.lora = None;
+        options.run.epochs = 20;
+        options.run.lora = None;
     };
     let outcome = trained(&out, base.path(), change, &mut |event| {
         if let TrainEvent::Dev { quality, .. } = event {
@@ -414,7 +437,7 @@ fn a_blend_lies_between_the_base_and_the_result() {
         let run = |name: &str, blend: f64| {
             let out = base.path().join(name);
             let change = |options: &mut ContrastiveOptions| {
-                options.lora.clone_from(&lora);
+                options.run.lora.clone_from(&lora);
                 options.blend = blend;
             };
             trained(&out, base.path(), change, &mut |_| ControlFlow::Continue(())).unwrap();
@@ -445,10 +468,10 @@ fn computing_twice_and_more_threads_change_nothing_but_rounding() {
     let run = |name: &str, memory: usize, threads: usize| {
         let out = base.path().join(name);
         let change = |options: &mut ContrastiveOptions| {
-            options.memory = Some(memory);
-            options.threads = Some(threads);
+            options.run.memory = Some(memory);
+            options.run.threads = Some(threads);
             options.matryoshka = vec![4, 8];
-            options.accumulate = 2;
+            options.run.accumulate = 2;
             options.loss = Loss::InfoNce { temperature: 0.05, both_directions: true };
         };
         trained(&out, base.path(), change, &mut |_| ControlFlow::Continue(())).unwrap();
@@ -469,20 +492,20 @@ fn a_run_that_diverges_says_so_and_bad_input_is_refused() {
         trained(&out, base.path(), change, on_event).unwrap_err().to_string()
     };
     let error = run(&|options| {
-        options.learning_rate = Some(1e30);
-        options.checkpoint_every = Some(1);
-        options.warmup = 0.0;
+        options.run.learning_rate = Some(1e30);
+        options.run.checkpoint_every = Some(1);
+        options.run.warmup = 0.0;
     });
     assert!(
         error.contains("diverged at step") && error.contains("the checkpoint of step"),
         "{error}"
     );
-    assert!(run(&|options| options.batch = 1).contains("at least 2 pairs"));
-    assert!(run(&|options| options.learning_rate = Some(0.0)).contains("lr"));
+    assert!(run(&|options| options.run.batch = 1).contains("at least 2 pairs"));
+    assert!(run(&|options| options.run.learning_rate = Some(0.0)).contains("lr"));
     assert!(run(&|options| options.matryoshka = vec![17]).contains("16 dimensions"));
-    assert!(run(&|options| options.window = Some(13)).contains("window"));
+    assert!(run(&|options| options.run.window = Some(13)).contains("window"));
     assert!(run(&|options| options.loss = Loss::MarginMse).contains("have no score"));
-    assert!(run(&|options| options.train = "nowhere.jsonl".into()).contains("no such file"));
+    assert!(run(&|options| options.run.train = "nowhere.jsonl".into()).contains("no such file"));
 }
 
 #[test]
@@ -490,10 +513,13 @@ fn a_text_alone_equals_itself_among_others() {
     let encoder = tiny(Pooling::Mean, "gelu", None);
     let together = encoder.vectors(&TEXTS, 2).unwrap();
     for (text, vector) in TEXTS.iter().zip(&together) {
-        let alone = encoder.vectors(&[text], 1).unwrap().remove(0);
+        let alone = encoder.vectors(&[*text], 1).unwrap().remove(0);
         for (a, b) in alone.iter().zip(vector) {
             assert!((a - b).abs() < 1e-6);
         }
     }
-    assert!(encoder.vectors(&[&[2, 99, 3]], 1).is_err(), "a token that the model does not have");
+    assert!(
+        encoder.vectors(&[Text::one(&[2, 99, 3])], 1).is_err(),
+        "a token that the model does not have"
+    );
 }

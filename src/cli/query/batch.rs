@@ -26,6 +26,7 @@ pub(super) fn run(
     // Before a model is loaded for it.
     let mut lines = lines(path)?;
     let collection = global.collection()?;
+    let reranker = global.reranker(arguments.reranker.as_deref())?;
     loop {
         let texts = lines.by_ref().take(TOGETHER).collect::<Result<Vec<String>>>()?;
         if texts.is_empty() {
@@ -33,7 +34,10 @@ pub(super) fn run(
         }
         let queries: Vec<Query<'_>> = texts
             .iter()
-            .map(|text| arguments.settings(arguments.query(&collection, text), filter))
+            .map(|text| {
+                let query = arguments.query(&collection, text);
+                arguments.settings(query, filter, reranker.as_ref())
+            })
             .collect();
         for (text, hits) in texts.iter().zip(Query::run_all(&queries)) {
             // All have the same settings, so what is wrong with one is wrong with the rest.

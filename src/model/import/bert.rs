@@ -3,7 +3,14 @@
 //! The graph is the fastest form that was measured (docs/benchmarks.md): one fused `Attention` per
 //! layer, then MatMul and bias, the residual, a plain `LayerNormalization`, a plain `Gelu`; token
 //! types folded into the positions. In 8 bits, `QAttention` and `MatMulIntegerToFloat` with
-//! constant activation scales, smoothed between channels.
+//! constant activation scales, smoothed between channels. A cross-encoder reads token types as well
+//! and has a head (`head`).
+
+mod head;
+
+pub(crate) use head::{Head, check_cross_encoder};
+#[cfg(feature = "train")]
+pub(crate) use head::{HeadNames, HeadWeights, is_cross_encoder, published_as};
 
 use super::weights::Weights;
 use crate::error::{Error, Result};
@@ -153,19 +160,22 @@ pub(crate) const PREFIXES: [&str; 4] = ["", "bert.", "roberta.", "model."];
 pub(crate) const PROBE: &str = "embeddings.word_embeddings.weight";
 
 /// Builds the graph: inputs `input_ids` and `attention_mask`, int64 [batch, sequence]; output
-/// `last_hidden_state`, f32 [batch, sequence, dimensions]. In the watched form, also the values to
-/// calibrate; their names are returned.
+/// `last_hidden_state`, f32 [batch, sequence, dimensions], or of a cross-encoder, which where it has
+/// several types also reads `token_type_ids`, `logits`, f32 [batch, 1]. In the watched form, also the
+/// values to calibrate; their names are returned.
 pub(crate) fn build(
     config: &BertConfig,
-    weights: &super::WeightFile,
+    file: &super::WeightFile,
+    head: Head,
     form: &Form<'_>,
     weights_name: &str,
     sink: &mut dyn Write,
 ) -> Result<(Vec<u8>, Vec<String>)> {
-    let weights = weights.weights(&PREFIXES, PROBE)?;
+    let weights = file.weights(&PREFIXES, PROBE)?;
     let mut import = Import {
         config,
         weights: &weights,
+        head,
         form,
         graph: GraphBuilder::new("encoder", weights_name, sink),
         watched: Vec::new(),
@@ -178,9 +188,18 @@ pub(crate) fn build(
     for layer in 0..config.num_hidden_layers {
         x = import.layer(layer, &x, &mask)?;
     }
-    import.graph.rename(&x, "last_hidden_state");
-    let dims = ["batch", "sequence", &config.hidden_size.to_string()];
-    import.graph.output("last_hidden_state", DataType::Float, &dims);
+    match head {
+        Head::Tokens => {
+            import.graph.rename(&x, "last_hidden_state");
+            let dims = ["batch", "sequence", &config.hidden_size.to_string()];
+            import.graph.output("last_hidden_state", DataType::Float, &dims);
+        }
+        Head::Score => {
+            let score = import.score(&x, file)?;
+            import.graph.rename(&score, "logits");
+            import.graph.output("logits", DataType::Float, &["batch", "1"]);
+        }
+    }
     if matches!(form, Form::Watched) {
         for name in &import.watched {
             import.graph.output(name, DataType::Float, &["batch", "sequence", "width"]);
@@ -192,6 +211,7 @@ pub(crate) fn build(
 struct Import<'a> {
     config: &'a BertConfig,
     weights: &'a Weights<'a>,
+    head: Head,
     form: &'a Form<'a>,
     graph: GraphBuilder<'a>,
     /// The values that 8 bits quantise, in the order in which the graph makes them; the order is the
@@ -207,8 +227,8 @@ struct Quantized {
 }
 
 impl Import<'_> {
-    /// Word and position embeddings, then layer norm. The first token type is every token's, so its
-    /// row is added to the positions beforehand.
+    /// Word and position embeddings, then layer norm. Where types are not read, the first one is every
+    /// token's, so its row is added to the positions beforehand.
     fn embeddings(&mut self) -> Result<String> {
         let BertConfig {
             hidden_size, vocab_size, max_position_embeddings, type_vocab_size, ..
@@ -218,9 +238,9 @@ impl Import<'_> {
         let positions = self.weights.get(name, &[max_position_embeddings, hidden_size])?;
         let offset = self.config.position_offset();
         let mut positions = positions[offset * hidden_size..].to_vec();
-        if type_vocab_size > 0 {
-            let name = "embeddings.token_type_embeddings.weight";
-            let types = self.weights.get(name, &[type_vocab_size, hidden_size])?;
+        let reads_types = self.head.reads_types(self.config);
+        if type_vocab_size > 0 && !reads_types {
+            let types = self.weights.get(head::TYPES, &[type_vocab_size, hidden_size])?;
             for row in positions.chunks_exact_mut(hidden_size) {
                 row.iter_mut().zip(&types).for_each(|(p, t)| *p += t);
             }
@@ -237,7 +257,11 @@ impl Import<'_> {
             &[("start", Value::Int(1)), ("end", Value::Int(2))],
         );
         let position = graph.node("Slice", &[&positions, &zero, &length, &zero], &[]);
-        let sum = graph.node("Add", &[&word, &position], &[]);
+        let mut sum = graph.node("Add", &[&word, &position], &[]);
+        if reads_types {
+            let types = self.types()?;
+            sum = self.graph.node("Add", &[&sum, &types], &[]);
+        }
         self.layer_norm("embeddings.LayerNorm", &sum)
     }
 

@@ -4,9 +4,9 @@ mod bert;
 pub(crate) mod llama;
 mod weights;
 
-pub(crate) use bert::{BertConfig, Form, build};
+pub(crate) use bert::{BertConfig, Form, Head, build, check_cross_encoder};
 #[cfg(feature = "train")]
-pub(crate) use bert::{PREFIXES, PROBE};
+pub(crate) use bert::{HeadNames, HeadWeights, PREFIXES, PROBE, is_cross_encoder, published_as};
 pub use llama::weight_sums;
 pub(crate) use llama::{
     DecoderForm, DecoderShape, DecoderWeights, Smoothing, build as build_decoder,
