@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 const WEIGHT: f32 = 0.7;
 
 /// The smallest window: special tokens and a few words of both texts.
-const LEAST_WINDOW: usize = 8;
+pub(crate) const LEAST_WINDOW: usize = 8;
 
 /// Where the files of a cross-encoder are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,10 +17,10 @@ mod sessions;
 pub(crate) mod similarity;
 pub(crate) mod tokens;
 
-#[cfg(feature = "train")]
-pub(crate) use cross_encoder::check_pairs;
 #[cfg(feature = "models")]
 pub use cross_encoder::{CrossEncoder, CrossEncoderSpec};
+#[cfg(feature = "train")]
+pub(crate) use cross_encoder::{LEAST_WINDOW, check_pairs};
 pub use handle::EncoderHandle;
 #[cfg(feature = "models")]
 pub use onnx::{EncoderOptions, EncoderSpec, OnnxEncoder};

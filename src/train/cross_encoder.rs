@@ -6,7 +6,7 @@ use super::encoder::{Text, TrainableEncoder};
 use super::parallel;
 use super::parameters::{HEAD_DENSE, HEAD_OUTPUT};
 use super::random::Random;
-use crate::encode::{CrossEncoderSpec, EncoderSpec, Pooling, check_pairs};
+use crate::encode::{CrossEncoderSpec, EncoderSpec, LEAST_WINDOW, Pooling, check_pairs};
 use crate::error::{Error, Result};
 use crate::model::Models;
 use crate::model::import::{
@@ -93,8 +93,8 @@ impl TrainableCrossEncoder {
     /// base's.
     ///
     /// # Errors
-    /// Those of [`TrainableEncoder::open`]; [`Error::Model`] where the tokenizer does not join two
-    /// texts.
+    /// Those of [`TrainableEncoder::open`]; [`Error::Parameter`] for a window that is too small or too
+    /// large, and [`Error::Model`] where the tokenizer does not join two texts.
     pub fn open(
         base: &RerankerBase,
         lora: Option<&LoraOptions>,
@@ -109,6 +109,11 @@ impl TrainableCrossEncoder {
                 if fresh { self::fresh(config, seed) } else { HeadWeights::read(config, file)? };
             Ok(Some(head))
         })?;
+        let positions = encoder.config.positions();
+        if !(LEAST_WINDOW..=positions).contains(&window) {
+            let reason = format!("{window}; from {LEAST_WINDOW} to the base's {positions}");
+            return Err(Error::parameter("window", reason));
+        }
         let open = || EncoderTokenizer::open(&spec.name, &spec.tokenizer);
         let tokenizer = open()?.cut_at(window)?;
         check_pairs(&tokenizer, &encoder.config)

@@ -277,6 +277,11 @@ fn bad_input_is_refused_with_its_reason() {
     assert!(run(&|options| options.dev_queries = 0).contains("dev-queries"));
     let told = run(&|options| options.run.window = Some(POSITIONS + 1));
     assert!(told.contains("from 8 to the base's 12"), "{told}");
+    for window in [7, POSITIONS + 1] {
+        let opened = TrainableCrossEncoder::open(&spec(folder.path()), None, 0, Some(window));
+        let told = opened.map(drop).unwrap_err().to_string();
+        assert!(told.contains("from 8 to the base's 12"), "{told}");
+    }
     let told = run(&|options| {
         options.run.learning_rate = Some(1e30);
         options.run.warmup = 0.0;
