@@ -22,6 +22,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What suits pairs that stand in for questions: to learn from what is near as well, and to stay near
+/// the base (`docs/benchmarks.md`).
+const NEGATIVES: usize = 1;
+const BLEND: f64 = 0.5;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Fine-tune an encoder on pairs of texts that belong together
@@ -116,7 +121,7 @@ struct ObjectiveArguments {
 #[command(next_help_heading = "Hard negatives")]
 struct NegativeArguments {
     /// Give every pair without negatives the K documents of the pairs that are nearest to its query
-    /// and not its answer
+    /// and not its answer; K is 1 where it is left out [default: 0; with --from-collection 1]
     #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "1")]
     hard_negatives: Option<usize>,
     /// By what share of the positive's cosine theirs are lower
@@ -131,9 +136,11 @@ struct NegativeArguments {
 }
 
 impl NegativeArguments {
-    fn mining(&self, global: &Global) -> Option<Mining> {
-        Some(Mining {
-            negatives: self.hard_negatives?,
+    /// How to mine, where `usual` negatives are mined unless another number is named.
+    fn mining(&self, global: &Global, usual: usize) -> Option<Mining> {
+        let negatives = self.hard_negatives.unwrap_or(usual);
+        (negatives > 0).then(|| Mining {
+            negatives,
             margin: self.negative_margin,
             skip: self.negative_skip,
             depth: self.negative_depth,
@@ -190,9 +197,10 @@ struct StepArguments {
     /// End after so many steps
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
-    /// Share of the trained weights in the result; the rest is the base's
-    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
-    blend: f64,
+    /// Share of the trained weights in the result; the rest is the base's [default: 1; with
+    /// --from-collection 0.5]
+    #[arg(long, value_name = "SHARE")]
+    blend: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -271,7 +279,8 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
             ControlFlow::Continue(())
         }
     };
-    let mined = match arguments.negatives.mining(global) {
+    let usual = if arguments.source.from_collection.is_some() { NEGATIVES } else { 0 };
+    let mined = match arguments.negatives.mining(global, usual) {
         Some(mining) => models.encoder(&model).and_then(|encoder| {
             with_hard_negatives(&mut options, &encoder, &mining, &mut on_event)
         }),
@@ -383,7 +392,8 @@ fn options(global: &Global, arguments: &Arguments, prepared: &Prepared) -> Contr
     options.checkpoint_every = steps.checkpoint_every;
     options.patience = steps.patience;
     options.max_steps = steps.max_steps;
-    options.blend = steps.blend;
+    let usual = if arguments.source.from_collection.is_some() { BLEND } else { 1.0 };
+    options.blend = steps.blend.unwrap_or(usual);
     options
 }
 
