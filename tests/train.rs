@@ -219,7 +219,7 @@ fn trains_from_a_collection() {
     write_documents(path);
     let command = |more: &[&'static str]| {
         let usual = ["train", "contrastive", "--output", "tuned", "--max-steps", "2", "--batch"];
-        vdb(path, &[&usual[..], &["8", "--lora", "--blend", "0.5"], more].concat())
+        vdb(path, &[&usual[..], &["8", "--lora"], more].concat())
     };
     let (status, _, err) = vdb(path, &["ingest", "places/anvil.md"]);
     assert_eq!(status, 0, "{err}");
@@ -239,7 +239,8 @@ fn trains_from_a_collection() {
     let (train, mined) = (read("pairs-train.jsonl.gz"), read("mined.jsonl.gz"));
     assert!(train.len() > 20 && mined.len() == train.len(), "{} {}", train.len(), mined.len());
     assert!(!read("pairs-dev.jsonl.gz").is_empty());
-    assert!(path.join("tuned/model.safetensors").exists());
+    let card = fs::read_to_string(path.join("tuned/card.json")).unwrap();
+    assert!(card.contains("\"blend\":0.5"), "{card}");
     // What is there is used by the run that it was made for, and by no other.
     let (status, _, err) = command(&["--from-collection", "default"]);
     assert!(status == 2 && err.contains("add --resume"), "{status} {err}");

@@ -24,6 +24,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+/// What suits pairs that stand in for questions: to learn from what is near as well, and to stay near
+/// the base (`docs/benchmarks.md`).
+const NEGATIVES: usize = 1;
+const BLEND: f64 = 0.5;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Fine-tune an encoder on pairs of texts that belong together
@@ -71,9 +76,10 @@ pub(super) struct Arguments {
     /// Also take up the result under this name, so that every command knows it
     #[arg(long)]
     name: Option<String>,
-    /// Share of the trained weights in the result; the rest is the base's
-    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
-    blend: f64,
+    /// Share of the trained weights in the result; the rest is the base's [default: 1; with
+    /// --from-collection 0.5]
+    #[arg(long, value_name = "SHARE")]
+    blend: Option<f64>,
     #[command(flatten)]
     run: RunArguments,
     #[command(flatten)]
@@ -152,7 +158,7 @@ struct ObjectiveArguments {
 #[command(next_help_heading = "Hard negatives")]
 struct NegativeArguments {
     /// Give every pair without negatives the K documents of the pairs that are nearest to its query
-    /// and not its answer
+    /// and not its answer; K is 1 where it is left out [default: 0; with --from-collection 1]
     #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "1")]
     hard_negatives: Option<usize>,
     /// By what share of the positive's cosine theirs are lower
@@ -167,17 +173,19 @@ struct NegativeArguments {
 }
 
 impl NegativeArguments {
-    /// Mines hard negatives by the encoder `model`, where they are asked for, and lets `options` train on
-    /// what was found.
+    /// Mines hard negatives by the encoder `model`, `usual` for a pair unless another number is named,
+    /// and lets `options` train on what was found.
     fn mine(
         &self,
-        global: &Global,
-        models: &Models,
-        model: &str,
+        (global, models): (&Global, &Models),
+        (model, usual): (&str, usize),
         options: &mut RunOptions,
         on_event: &mut dyn FnMut(TrainEvent) -> ControlFlow<()>,
     ) -> Result<()> {
-        let Some(negatives) = self.hard_negatives else { return Ok(()) };
+        let negatives = self.hard_negatives.unwrap_or(usual);
+        if negatives == 0 {
+            return Ok(());
+        }
         let mining = Mining {
             negatives,
             margin: self.negative_margin,
@@ -301,7 +309,8 @@ fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<Status> {
     options.run.licence = models.registry().get(&model).ok().map(|m| m.licence.clone());
     let licence = options.run.licence.clone();
     let outcome = follow(&run.output, out, |on_event| {
-        run.negatives.mine(global, &models, &model, &mut options.run, on_event)?;
+        let mining = (model.as_str(), run.usual_negatives());
+        run.negatives.mine((global, &models), mining, &mut options.run, on_event)?;
         contrastive(&spec, &options, on_event)
     })?;
     let Some(outcome) = outcome else { return Ok(Status::Interrupted) };
@@ -422,7 +431,8 @@ fn options(global: &Global, arguments: &Arguments, prepared: &Prepared) -> Contr
     let Arguments { run, objective, .. } = arguments;
     let mut options = ContrastiveOptions::new(&prepared.train, &run.output);
     run.fill(global, prepared, &mut options.run);
-    options.blend = arguments.blend;
+    let usual = if run.source.from_collection.is_some() { BLEND } else { 1.0 };
+    options.blend = arguments.blend.unwrap_or(usual);
     options.loss = match objective.loss {
         Objective::Infonce => Loss::InfoNce {
             temperature: objective.temperature,
@@ -437,6 +447,11 @@ fn options(global: &Global, arguments: &Arguments, prepared: &Prepared) -> Contr
 }
 
 impl RunArguments {
+    /// Hard negatives of a pair, where no number is named.
+    fn usual_negatives(&self) -> usize {
+        if self.source.from_collection.is_some() { NEGATIVES } else { 0 }
+    }
+
     /// Where the pairs are, which are made first with `--from-collection`; `None` where the user stopped
     /// it.
     fn prepare(&self, global: &Global, out: Out) -> Result<Option<Prepared>> {

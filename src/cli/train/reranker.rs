@@ -61,7 +61,8 @@ pub(super) fn train(global: &Global, arguments: &Arguments, out: Out) -> Result<
         (None, RerankerBase::CrossEncoder(_)) => DEFAULT_ENCODER,
     };
     let outcome = follow(&run.output, out, |on_event| {
-        run.negatives.mine(global, &models, miner, &mut options.run, on_event)?;
+        let mining = (miner, run.usual_negatives());
+        run.negatives.mine((global, &models), mining, &mut options.run, on_event)?;
         reranker(&base, &options, on_event)
     })?;
     match outcome {
