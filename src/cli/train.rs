@@ -405,8 +405,8 @@ fn follow(
 
 /// Says what came of it; `usage` is the command that takes the folder, or the name.
 fn finish(outcome: &Outcome, usage: &str, name: Option<&str>, out: Out) -> Result<Status> {
-    let ndcg = |quality: Option<crate::train::DevQuality>| quality.map(|q| q.ndcg_10);
-    let (before, after) = (ndcg(outcome.before), ndcg(outcome.after));
+    let figure = |quality: Option<crate::train::DevQuality>| quality.map(|q| q.figure());
+    let (before, after) = (figure(outcome.before), figure(outcome.after));
     if out.json {
         out.json_line(&json!({
             "folder": outcome.folder,
@@ -419,7 +419,8 @@ fn finish(outcome: &Outcome, usage: &str, name: Option<&str>, out: Out) -> Resul
     }
     if let (Some(before), Some(after)) = (before, after) {
         let words = if after > before { "" } else { "; no better than before" };
-        out.line(&format!("dev nDCG@10 {before:.4} before, {after:.4} after{words}"))?;
+        let name = outcome.after.unwrap_or_default().name();
+        out.line(&format!("dev {name} {before:.4} before, {after:.4} after{words}"))?;
     }
     out.line(&outcome.folder.display().to_string())?;
     let folder = outcome.folder.display().to_string();
@@ -549,7 +550,8 @@ fn tell(event: &TrainEvent, progress: &Progress, out: Out) {
         TrainEvent::Step(step) => progress.say(line(step)),
         TrainEvent::Dev { step, quality, best } => progress.above(|| {
             let words = if *best { ", the best so far" } else { "" };
-            out.note(&format!("step {step}: dev nDCG@10 {:.4}{words}", quality.ndcg_10));
+            let (name, figure) = (quality.name(), quality.figure());
+            out.note(&format!("step {step}: dev {name} {figure:.4}{words}"));
         }),
         TrainEvent::Checkpoint { .. } => {}
     }
@@ -595,6 +597,7 @@ impl Log {
             }),
             TrainEvent::Dev { step, quality, best } => json!({
                 "step": step, "dev_ndcg@10": quality.ndcg_10, "dev_mrr@10": quality.mrr_10,
+                "dev_spearman": quality.spearman,
                 "best": best,
             }),
             TrainEvent::Resumed { step } => json!({"step": step, "resumed": true}),

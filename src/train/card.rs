@@ -155,8 +155,9 @@ fn described(
 ) -> Value {
     let End { data, state, .. } = end;
     let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
-    let quality =
-        |q: Option<DevQuality>| q.map(|q| json!({"ndcg@10": q.ndcg_10, "mrr@10": q.mrr_10}));
+    let quality = |q: Option<DevQuality>| {
+        q.map(|q| json!({"ndcg@10": q.ndcg_10, "mrr@10": q.mrr_10, "spearman": q.spearman}))
+    };
     let mut described = json!({
         "base": {
             "name": encoder.spec.name,
@@ -237,6 +238,9 @@ fn readme(
             before.mrr_10,
             after.mrr_10
         );
+        if let (Some(before), Some(after)) = (before.spearman, after.spearman) {
+            let _ = writeln!(text, "| Spearman, cosine and score | {before:.4} | {after:.4} |");
+        }
     }
     text.push_str("\nAll settings:\n\n```json\n");
     text.push_str(

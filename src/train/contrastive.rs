@@ -128,7 +128,12 @@ impl<'a> Contrastive<'a> {
             tokens(encoder, &pairs.documents.all, InputKind::Document, window, threads)?;
         let mut data = DataSummary::of(pairs, dev);
         data.cut = cut_queries + cut_documents;
-        let dev = dev.map(|dev| Dev::new(encoder, dev, window)).transpose()?;
+        let by_score = matches!(options.loss, Loss::Cosent { .. });
+        let dev = dev.map(|pairs| {
+            let dev = Dev::new(encoder, pairs, window)?;
+            Ok(if by_score { dev.by_score(pairs) } else { dev })
+        });
+        let dev = dev.transpose()?;
         let mut positives: HashMap<u32, Vec<u32>> = HashMap::new();
         for pair in &pairs.pairs {
             positives.entry(pair.query).or_default().push(pair.positive);

@@ -5,7 +5,7 @@ use super::product::{Matrix, product};
 use super::tensor::told;
 use crate::encode::InputKind;
 use crate::error::Result;
-use crate::pairs::Pairs;
+use crate::pairs::{Pair, Pairs};
 use crate::ranking;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +18,29 @@ pub struct DevQuality {
     pub ndcg_10: f64,
     /// MRR@10, from 0 to 1.
     pub mrr_10: f64,
+    /// Spearman's correlation of cosine and score over the pairs, from -1 to 1, where a run is to bring
+    /// these together.
+    #[serde(default)]
+    pub spearman: Option<f64>,
     /// Distinct queries.
     pub queries: usize,
     /// Distinct positives.
     pub documents: usize,
+}
+
+impl DevQuality {
+    /// The figure by which weights are better than others: Spearman's correlation where there is one, else
+    /// nDCG@10.
+    #[must_use]
+    pub fn figure(&self) -> f64 {
+        self.spearman.unwrap_or(self.ndcg_10)
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        if self.spearman.is_some() { "Spearman" } else { "nDCG@10" }
+    }
 }
 
 /// Held-out pairs, ready to be measured again and again.
@@ -30,6 +49,8 @@ pub(super) struct Dev {
     documents: Vec<Vec<u32>>,
     /// The documents of each query.
     relevant: Vec<BTreeSet<usize>>,
+    /// Places of each pair's query and document, and its score; none where scores are not measured by.
+    scored: Vec<(usize, usize, f32)>,
     /// The numbers of these texts.
     pub(super) query_numbers: Vec<u32>,
     pub(super) document_numbers: Vec<u32>,
@@ -61,13 +82,43 @@ impl Dev {
             .values()
             .map(|own| own.iter().filter_map(|n| places.get(n).copied()).collect())
             .collect();
-        Ok(Self { queries, documents, relevant, query_numbers, document_numbers })
+        let scored = Vec::new();
+        Ok(Self { queries, documents, relevant, scored, query_numbers, document_numbers })
     }
 
-    /// nDCG@10 and MRR@10 of the encoder as it is.
+    /// Measures by the scores of `pairs`, of which this was made, where each has one.
+    pub(super) fn by_score(mut self, pairs: &Pairs) -> Self {
+        if pairs.pairs.iter().any(|pair| pair.score.is_nan()) {
+            return self;
+        }
+        let place = |all: &[u32], number| all.iter().position(|n| *n == number);
+        let of = |pair: &Pair| {
+            let query = place(&self.query_numbers, pair.query)?;
+            Some((query, place(&self.document_numbers, pair.positive)?, pair.score))
+        };
+        self.scored = pairs.pairs.iter().filter_map(of).collect();
+        self
+    }
+
+    /// nDCG@10 and MRR@10 of the encoder as it is, and Spearman's correlation where that is measured.
     pub(super) fn measure(&self, encoder: &TrainableEncoder, threads: usize) -> Result<DevQuality> {
-        let ranked = self.ranked(encoder, threads, CUT)?;
-        Ok(self.figures(ranked.iter().map(Vec::as_slice).enumerate()))
+        let (queries, documents) = self.vectors(encoder, threads)?;
+        let ranked = self.ranked_by(&queries, &documents, encoder.config.hidden_size, CUT)?;
+        let mut quality = self.figures(ranked.iter().map(Vec::as_slice).enumerate());
+        if !self.scored.is_empty() {
+            let width = encoder.config.hidden_size;
+            let row = |all: &'_ [f32], place: usize| {
+                all.get(place * width..(place + 1) * width).unwrap_or_default().to_vec()
+            };
+            let cosine = |(query, document, _): &(usize, usize, f32)| -> f32 {
+                let (a, b) = (row(&queries, *query), row(&documents, *document));
+                a.iter().zip(&b).map(|(a, b)| a * b).sum()
+            };
+            let cosines: Vec<f32> = self.scored.iter().map(cosine).collect();
+            let scores: Vec<f32> = self.scored.iter().map(|(.., score)| *score).collect();
+            quality.spearman = Some(ranking::spearman(&cosines, &scores));
+        }
+        Ok(quality)
     }
 
     /// nDCG@10 and MRR@10 of some queries, by their places, where their documents come in this order, by
@@ -98,13 +149,27 @@ impl Dev {
         threads: usize,
         depth: usize,
     ) -> Result<Vec<Vec<usize>>> {
+        let (queries, documents) = self.vectors(encoder, threads)?;
+        self.ranked_by(&queries, &documents, encoder.config.hidden_size, depth)
+    }
+
+    /// The vectors of all queries and of all documents.
+    fn vectors(&self, encoder: &TrainableEncoder, threads: usize) -> Result<(Vec<f32>, Vec<f32>)> {
         let flat = |texts: &[Vec<u32>]| -> Result<Vec<f32>> {
             let texts: Vec<Text<'_>> = texts.iter().map(|ids| Text::one(ids)).collect();
             Ok(encoder.vectors(&texts, threads)?.concat())
         };
-        let width = encoder.config.hidden_size;
-        let (queries, documents) = (flat(&self.queries)?, flat(&self.documents)?);
-        let documents = Matrix::new(&documents, self.documents.len(), width, width);
+        Ok((flat(&self.queries)?, flat(&self.documents)?))
+    }
+
+    fn ranked_by(
+        &self,
+        queries: &[f32],
+        documents: &[f32],
+        width: usize,
+        depth: usize,
+    ) -> Result<Vec<Vec<usize>>> {
+        let documents = Matrix::new(documents, self.documents.len(), width, width);
         let mut scores = vec![0f32; self.documents.len()];
         let mut ranked = Vec::with_capacity(self.queries.len());
         for query in queries.chunks_exact(width) {

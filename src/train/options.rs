@@ -53,7 +53,7 @@ pub struct RunOptions {
     pub evaluate_every: Option<u64>,
     /// Steps between two checkpoints. Default: once an epoch.
     pub checkpoint_every: Option<u64>,
-    /// Measurements in a row without a better nDCG@10 after which the run ends. Default: none.
+    /// Measurements in a row without a better one after which the run ends. Default: none.
     pub patience: Option<usize>,
     /// The run ends after so many steps, as if there were no more data. Default: none.
     pub max_steps: Option<u64>,

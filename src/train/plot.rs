@@ -7,7 +7,7 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 320.0;
 const MARGIN: f64 = 56.0;
 
-/// A picture of the loss of each step (left scale, smoothed over some) and of nDCG@10 after some
+/// A picture of the loss of each step (left scale, smoothed over some) and of the dev figure after some
 /// steps (right scale), the base's at step 0.
 pub(super) fn curves(
     losses: &[f64],
@@ -16,10 +16,12 @@ pub(super) fn curves(
 ) -> String {
     let steps = losses.len().max(1) as f64;
     let measured: Vec<(f64, f64)> = before
-        .map(|quality| (0.0, quality.ndcg_10))
+        .map(|quality| (0.0, quality.figure()))
         .into_iter()
-        .chain(dev.iter().map(|(step, quality)| (*step as f64, quality.ndcg_10)))
+        .chain(dev.iter().map(|(step, quality)| (*step as f64, quality.figure())))
         .collect();
+    let name = before.or(dev.first().map(|(_, quality)| *quality)).unwrap_or_default().name();
+    let name = format!("dev {name}");
     let smooth = smoothed(losses, (losses.len() / 100).max(1));
     let losses: Vec<(f64, f64)> = (1u32..).map(f64::from).zip(smooth).collect();
     let mut svg = format!(
@@ -28,7 +30,7 @@ pub(super) fn curves(
          fill=\"white\"/>\n"
     );
     line(&mut svg, &losses, steps, "loss", "#1f6fb4", "start", MARGIN);
-    line(&mut svg, &measured, steps, "dev nDCG@10", "#c2410c", "end", WIDTH - MARGIN);
+    line(&mut svg, &measured, steps, &name, "#c2410c", "end", WIDTH - MARGIN);
     let _ = writeln!(
         svg,
         "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{steps} steps</text>\n</svg>",

@@ -305,7 +305,7 @@ impl<'a> Run<'a> {
     ) -> Result<ControlFlow<()>> {
         let Some(quality) = self.task.measure()? else { return Ok(ControlFlow::Continue(())) };
         let step = self.state.step;
-        let best = self.state.best.is_none_or(|best| quality.ndcg_10 > best.quality.ndcg_10);
+        let best = self.state.best.is_none_or(|best| quality.figure() > best.quality.figure());
         self.state.dev.push((step, quality));
         if best {
             checkpoint::save_best(&self.options.output, &self.encoder.parameters)?;
