@@ -143,7 +143,21 @@ fn layers_look_down() {
             ],
         ),
         ("prompting/", &["error", "encode", "generate", "sandbox", "tokenize"]),
-        ("rag/", &["error", "hash", "text", "index", "encode", "tokenize", "generate", "db"]),
+        (
+            "rag/",
+            &[
+                "error",
+                "hash",
+                "text",
+                "index",
+                "encode",
+                "tokenize",
+                "generate",
+                "prompting",
+                "sandbox",
+                "db",
+            ],
+        ),
         (
             "cli/",
             &[

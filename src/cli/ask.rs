@@ -5,6 +5,7 @@ pub(super) mod show;
 use super::generator::{Opened, RemoteArguments};
 use super::options::Global;
 use super::output::Out;
+use super::strategy::StrategyArguments;
 use super::{Status, interrupt};
 use crate::db::{Collection, Mode};
 use crate::error::{Error, Result};
@@ -43,25 +44,30 @@ pub(super) struct How {
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// Answer with the evidence alone; no decoder is asked
-    #[arg(long, conflicts_with_all = ["model", "quote"])]
+    #[arg(long, conflicts_with_all = ["model", "quote", "strategy"])]
     extractive: bool,
     #[command(flatten)]
     remote: RemoteArguments,
     /// Let the decoder write only words that stand in the evidence
-    #[arg(long)]
+    #[arg(long, conflicts_with = "strategy")]
     quote: bool,
     /// Let the decoder read whole passages instead of the best sentences of them
     #[arg(long)]
     passages: bool,
+    #[command(flatten)]
+    strategy: StrategyArguments,
+    /// Show exactly what the decoder reads, with its tokens
+    #[arg(long)]
+    show_prompt: bool,
     /// Sentences of evidence that are shown
     #[arg(long, default_value_t = 3, value_name = "N")]
     evidence: usize,
     /// Tokens of what the decoder reads; the least relevant passage goes first
     #[arg(long, default_value_t = 1024, value_name = "TOKENS")]
     budget: usize,
-    /// Tokens of an answer at most
-    #[arg(long, default_value_t = 96, value_name = "N")]
-    max_tokens: usize,
+    /// Tokens of an answer at most [default: 96; with --strategy, reasoning or program included, 384]
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
     /// Seconds that the decoder may take
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     time_limit: Option<Duration>,
@@ -83,8 +89,9 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
     let stop = interrupt::flag();
     let collection = global.collection()?;
     let generator = arguments.how.generator(global, *out)?;
-    let rag = How::rag(&collection, generator.as_ref())?;
-    let mut shown = show::Shown::new(*out, false);
+    let sandbox = super::sandbox::child()?;
+    let rag = How::rag(&collection, generator.as_ref())?.sandbox(&sandbox);
+    let mut shown = show::Shown::new(*out, false).worked(options.strategy.is_some());
     let answer = rag.ask(&arguments.question, &options, &mut |event| shown.event(event, stop))?;
     finish(&collection, &arguments.how, shown, &answer, *out)
 }
@@ -100,7 +107,12 @@ pub(super) fn finish(
     for notice in collection.take_notices() {
         out.note(&notice);
     }
-    shown.answer(answer)?;
+    if how.show_prompt
+        && let Some(prompt) = &answer.prompt
+    {
+        out.remark(&show::prompt(prompt, answer.tokens));
+    }
+    shown.answer(answer, how.strategy.show())?;
     if answer.passages.is_empty() && collection.stats().documents == 0 {
         out.note("the collection is empty; `vdb ingest PATH` adds documents");
     }
@@ -129,10 +141,13 @@ impl How {
             },
             min_confidence: self.min_confidence.unwrap_or(usual.min_confidence),
             generate: GenerateOptions {
-                max_tokens: self.max_tokens,
+                max_tokens: self
+                    .max_tokens
+                    .unwrap_or(self.strategy.usual_tokens(usual.generate.max_tokens)),
                 time_limit: self.time_limit,
                 ..usual.generate
             },
+            strategy: self.strategy.strategy()?,
             ..usual
         })
     }

@@ -26,7 +26,8 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
     let stop = interrupt::flag();
     let collection = global.collection()?;
     let generator = arguments.how.generator(global, *out)?;
-    let rag = How::rag(&collection, generator.as_ref())?;
+    let sandbox = super::sandbox::child()?;
+    let rag = How::rag(&collection, generator.as_ref())?.sandbox(&sandbox);
     let mut chat = rag.chat();
     let people = std::io::stdin().is_terminal();
     if people {
@@ -51,7 +52,7 @@ pub(super) fn run(global: &Global, arguments: &Arguments, out: &Out) -> Result<S
         if question.is_empty() {
             continue;
         }
-        let mut shown = show::Shown::new(*out, true);
+        let mut shown = show::Shown::new(*out, true).worked(options.strategy.is_some());
         let answer = chat.ask(question, &options, &mut |event| shown.event(event, stop))?;
         if answer.question != question {
             out.note(&format!("(understood as: {})", answer.question));

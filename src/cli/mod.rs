@@ -9,6 +9,7 @@ mod compact;
 mod doctor;
 mod documents;
 mod eval;
+mod eval_answers;
 mod generate;
 mod generator;
 mod ingest;
@@ -24,6 +25,7 @@ mod repair;
 mod sandbox;
 mod setup;
 mod stats;
+mod strategy;
 mod train;
 mod transfer;
 mod verify;
@@ -71,6 +73,8 @@ enum Command {
     Stats,
     /// Measure retrieval on a BEIR folder or on pairs: nDCG, recall, MRR; compare two models
     Eval(eval::Arguments),
+    /// Measure how often a decoder comes to the right answer, by a strategy, on questions with known ones
+    EvalAnswers(Box<eval_answers::Arguments>),
     /// Check the database for damage
     Verify(verify::Arguments),
     /// Bring what is whole of a damaged database over into a new one
@@ -89,6 +93,11 @@ enum Command {
     Reembed(reembed::Arguments),
     /// Let a decoder write on from a prompt
     Generate(generate::Arguments),
+    /// Write the prompts of --strategy into a folder, to be edited and named with --prompts
+    Prompts {
+        /// The folder; files that are there stay
+        folder: std::path::PathBuf,
+    },
     /// Run a Python program in the sandbox and print its value
     RunProgram(sandbox::Arguments),
     /// Run the programs that standard input brings: the child that the sandbox starts
@@ -180,6 +189,7 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Remove(arguments) => documents::remove(global, &arguments, out),
         Command::Stats => stats::run(global, out),
         Command::Eval(arguments) => eval::run(global, &arguments, out),
+        Command::EvalAnswers(arguments) => eval_answers::run(global, &arguments, out),
         Command::Verify(arguments) => verify::run(global, &arguments, out),
         Command::Repair(arguments) => repair::run(global, &arguments, out),
         Command::Export(arguments) => transfer::export(global, &arguments, out),
@@ -189,6 +199,10 @@ fn run(cli: Cli, out: &Out) -> Result<Status> {
         Command::Compact => compact::run(global, out),
         Command::Reembed(arguments) => reembed::run(global, &arguments, out),
         Command::Generate(arguments) => generate::run(global, &arguments, out),
+        Command::Prompts { folder } => {
+            let written = crate::prompting::Templates::write(&folder)?;
+            written.iter().try_for_each(|name| out.line(name)).map(|()| Status::Done)
+        }
         Command::RunProgram(arguments) => sandbox::run(&arguments, out),
         Command::Sandbox => sandbox::serve(),
         Command::Train(command) => train::run(global, &command, out),

@@ -79,7 +79,7 @@ fn read(path: &Path, most: usize) -> Result<String> {
 }
 
 /// A sandbox whose child is this program.
-fn child() -> Result<Sandbox> {
+pub(super) fn child() -> Result<Sandbox> {
     let own = std::env::current_exe().map_err(Error::io("find", Path::new("vdb")))?;
     Ok(Sandbox::new(own, ["sandbox"]))
 }

@@ -12,6 +12,7 @@
 //! | several times, by majority | self-consistency: Wang et al. 2023 |
 //! | by a program (feature `sandbox`) | PAL: Gao et al. 2023 |
 
+mod evaluation;
 mod example;
 mod method;
 pub mod metric;
@@ -22,6 +23,7 @@ mod reasoning;
 mod templates;
 mod writing;
 
+pub use evaluation::{Asked, Scored, Share};
 pub use example::{Example, nearest};
 pub use method::{Method, Task};
 #[cfg(feature = "sandbox")]

@@ -4,6 +4,7 @@ use super::citations::AnswerSentence;
 use super::evidence::Evidence;
 use super::passages::{Dropped, Passage};
 use crate::generate::Finish;
+use crate::prompting::Worked;
 use crate::tokenize::Prompt;
 use std::fmt;
 use std::time::Duration;
@@ -23,6 +24,11 @@ pub struct Answer {
     /// What the decoder wrote, where it wrote anything. Where nothing of it is supported, the answer
     /// is the evidence, and this stands beside it.
     pub generated: Option<Generated>,
+    /// What was worked out, where a [`Strategy`](super::Strategy) was asked for: samples, programs, what
+    /// the model read and wrote.
+    pub worked: Option<Worked>,
+    /// The sentences of the reasoning that led to the answer, each with what supports it.
+    pub reasoning: Vec<AnswerSentence>,
     /// The sentences that are likeliest to hold the answer, best first.
     pub evidence: Vec<Evidence>,
     /// What was found, most relevant first.
@@ -47,6 +53,9 @@ pub enum Answered {
     Generated,
     /// The decoder chose words that stand in the evidence.
     Quote,
+    /// The decoder worked it out, by a [`Strategy`](super::Strategy); whether a passage supports it stands
+    /// beside each sentence, and of a number that was computed none does.
+    Worked,
     /// It is the first sentence of the evidence.
     Evidence,
     /// The documents do not hold it.
@@ -58,6 +67,7 @@ impl fmt::Display for Answered {
         f.write_str(match self {
             Self::Generated => "generated",
             Self::Quote => "quote",
+            Self::Worked => "worked out",
             Self::Evidence => "evidence",
             Self::NotFound => "not found",
         })

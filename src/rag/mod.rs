@@ -24,6 +24,7 @@ mod questions;
 mod rarity;
 mod rerank;
 mod sources;
+mod strategy;
 mod words;
 
 pub use answer::{Answer, Answered, Generated, Timings, Tokens};
@@ -36,10 +37,14 @@ pub use passages::{DropReason, Dropped, Passage};
 #[cfg(feature = "files")]
 pub use questions::{QuestionOptions, QuestionReport, write_questions};
 
+pub use strategy::Strategy;
+
 use crate::db::Collection;
 use crate::encode::{Encoder, EncoderHandle, InputKind};
 use crate::error::{Error, Result};
 use crate::generate::{Constraint, GenerateOptions, Generator, Unit};
+#[cfg(feature = "sandbox")]
+use crate::sandbox::Sandbox;
 use crate::text::sentences;
 use crate::tokenize::Prompt;
 use citations::{Claim, Contrasts, best_support, is_supported_by, without_markers};
@@ -84,6 +89,8 @@ pub struct Rag<'a> {
     collection: Option<&'a Collection>,
     encoder: Option<EncoderHandle>,
     generator: Option<&'a dyn Generator>,
+    #[cfg(feature = "sandbox")]
+    sandbox: Option<&'a Sandbox>,
     vocabulary: Vocabulary,
     contrasts: Contrasts,
 }
@@ -114,6 +121,8 @@ impl<'a> Rag<'a> {
             collection: None,
             encoder: encoder.cloned(),
             generator: None,
+            #[cfg(feature = "sandbox")]
+            sandbox: None,
             contrasts: Contrasts::new(language, &vocabulary),
             vocabulary,
         })
@@ -123,6 +132,14 @@ impl<'a> Rag<'a> {
     #[must_use]
     pub fn generator(mut self, generator: &'a dyn Generator) -> Self {
         self.generator = Some(generator);
+        self
+    }
+
+    /// Where programs run that the model writes ([`Strategy`]). Default: nowhere.
+    #[cfg(feature = "sandbox")]
+    #[must_use]
+    pub fn sandbox(mut self, sandbox: &'a Sandbox) -> Self {
+        self.sandbox = Some(sandbox);
         self
     }
 
@@ -267,6 +284,8 @@ impl<'a> Rag<'a> {
             text: String::new(),
             sentences: Vec::new(),
             generated: None,
+            worked: None,
+            reasoning: Vec::new(),
             evidence,
             passages: Vec::new(),
             dropped: Vec::new(),
@@ -288,8 +307,22 @@ impl<'a> Rag<'a> {
                 };
                 let (prompt, excerpts) =
                     fitting(generator, &question.text, excerpts, &passages, options, &mut dropped)?;
-                generate(generator, &prompt, &excerpts, &check, options, on_event, &mut answer)?;
-                answer.prompt = Some(prompt);
+                if let Some(strategy) = &options.strategy {
+                    let prompter = self.prompter(generator, strategy, options)?;
+                    let task = (&*question.text, &*strategy::context(&excerpts));
+                    strategy::work(&prompter, strategy, task, &check, on_event, &mut answer)?;
+                } else {
+                    generate(
+                        generator,
+                        &prompt,
+                        &excerpts,
+                        &check,
+                        options,
+                        on_event,
+                        &mut answer,
+                    )?;
+                    answer.prompt = Some(prompt);
+                }
             }
             if answer.answered == Answered::NotFound {
                 answer.show_evidence();

@@ -1,6 +1,7 @@
 //! How a question is answered.
 
 use super::confidence::ANSWERABLE;
+use super::strategy::Strategy;
 use crate::db::Mode;
 use crate::error::{Error, Result};
 use crate::generate::GenerateOptions;
@@ -54,6 +55,9 @@ pub struct AskOptions {
     pub budget: usize,
     /// Where the text may come from. Default: free.
     pub style: Style,
+    /// How the decoder works on the question, other than by a sentence with its passage. With it, the
+    /// constraint of `generate` is that of the answer. Default: none.
+    pub strategy: Option<Strategy>,
     /// Below this probability that the passages hold an answer, none is given: 0 to 1. Default:
     /// 0.5, as calibrated.
     pub min_confidence: f32,
@@ -72,6 +76,7 @@ impl Default for AskOptions {
             context: Context::default(),
             budget: 1024,
             style: Style::default(),
+            strategy: None,
             min_confidence: ANSWERABLE,
             generate: GenerateOptions { max_tokens: 96, ..GenerateOptions::default() },
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::db::{CollectionOptions, Database};
 use crate::generate::{Finish, Generation, Message, Role};
+use crate::prompting::Method;
 use crate::text::Document;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -351,4 +352,32 @@ fn a_question_is_kept_where_it_finds_its_passage() {
     .unwrap();
     let longest = says.read.lock().unwrap().iter().map(|p| p.split_whitespace().count()).max();
     assert!(longest.unwrap() <= 52, "{longest:?}");
+}
+
+#[test]
+fn an_answer_that_is_worked_out_has_its_reasoning_compared_with_the_passages() {
+    let folder = tempfile::tempdir().unwrap();
+    let tales = collection(folder.path(), &[("farm", FARM), ("sea", SEA)]);
+    let says = Says::new("A farmer had seven sons. One of them flew. The answer is seven.");
+    let rag = Rag::new(&tales).unwrap().generator(&says);
+    let method = Method::ChainOfThought { samples: 1, temperature: 0.0 };
+    let options = AskOptions { strategy: Some(Strategy::new(method)), ..sure() };
+    let answer = ask(&rag, "How many sons had the farmer?", &options);
+    assert_eq!((answer.answered, answer.text.as_str()), (Answered::Worked, "seven"));
+    let [first, second] = answer.reasoning.as_slice() else { panic!("{:?}", answer.reasoning) };
+    assert_eq!(first.citation.as_ref().map(|c| c.document.as_str()), Some("farm"));
+    assert!(second.citation.is_none());
+    let worked = answer.worked.unwrap();
+    assert_eq!((worked.votes[0].count, worked.votes[0].answer.as_str()), (1, "seven"));
+    let prompt = answer.prompt.unwrap().text();
+    assert!(prompt.contains("who had seven sons") && prompt.contains("step by step"), "{prompt}");
+    // Nothing is found: nothing is asked.
+    let options = AskOptions { min_confidence: 1.0, ..options };
+    let answer = ask(&rag, "How many sons had the farmer?", &options);
+    assert!(answer.worked.is_none() && answer.answered == Answered::NotFound);
+    // Programs need a place to run.
+    let strategy = Some(Strategy::new(Method::Program { repairs: 0 }));
+    let options = AskOptions { strategy, ..sure() };
+    let error = rag.ask("How many sons?", &options, &mut |_| ControlFlow::Continue(()));
+    assert!(error.unwrap_err().to_string().contains("sandbox"));
 }

@@ -1,9 +1,13 @@
 //! How an answer is shown: for people while it comes, or as JSON when it is complete.
 
 use crate::cli::output::{Out, count, printable};
+use crate::cli::strategy::Show;
 use crate::error::{Error, Result};
 use crate::generate::Finish;
-use crate::rag::{Answer, AnswerSentence, Answered, AskEvent, Citation, Evidence, Passage};
+use crate::prompting::{Attempt, Worked};
+use crate::rag::{Answer, AnswerSentence, Answered, AskEvent, Citation, Evidence, Passage, Tokens};
+use crate::sandbox::Ended;
+use crate::tokenize::Prompt;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -14,13 +18,21 @@ pub(in crate::cli) struct Shown {
     in_chat: bool,
     /// Something of the decoder's text was shown.
     begun: bool,
+    /// Whether the answer is worked out, and its text shown when it is there.
+    is_worked: bool,
     ends_line: bool,
     failure: Option<Error>,
 }
 
 impl Shown {
     pub(in crate::cli) fn new(out: Out, in_chat: bool) -> Self {
-        Self { out, in_chat, begun: false, ends_line: true, failure: None }
+        Self { out, in_chat, begun: false, is_worked: false, ends_line: true, failure: None }
+    }
+
+    /// For an answer that is worked out.
+    pub(in crate::cli) fn worked(mut self, is_worked: bool) -> Self {
+        self.is_worked = is_worked;
+        self
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -30,7 +42,8 @@ impl Shown {
     /// Text is shown as it comes; the rest waits for the answer.
     pub(super) fn take(&mut self, event: AskEvent<'_>) {
         let AskEvent::Text(text) = event else { return };
-        if self.out.json || self.failed() {
+        // What leads to an answer is shown with it, where it is asked for.
+        if self.out.json || self.failed() || self.is_worked {
             return;
         }
         let text = if self.begun { text } else { text.trim_start() };
@@ -42,7 +55,7 @@ impl Shown {
     }
 
     /// The rest, once the answer is complete.
-    pub(in crate::cli) fn answer(mut self, answer: &Answer) -> Result<()> {
+    pub(in crate::cli) fn answer(mut self, answer: &Answer, show: Show) -> Result<()> {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
@@ -51,6 +64,9 @@ impl Shown {
         }
         if self.begun && !self.ends_line {
             self.out.line("")?;
+        }
+        if let Some(worked) = &answer.worked {
+            self.work(answer, worked, show)?;
         }
         self.checked(answer)?;
         let evidence = Self::other_evidence(answer);
@@ -61,6 +77,40 @@ impl Shown {
             }
         }
         self.sources(answer)
+    }
+
+    /// What led to an answer that was worked out, as far as it is asked for.
+    fn work(&self, answer: &Answer, worked: &Worked, show: Show) -> Result<()> {
+        let out = self.out;
+        if show.reasoning {
+            for sentence in &answer.reasoning {
+                let number = sentence.citation.as_ref().map(|citation| citation.passage);
+                let number = number.map_or(String::new(), |number| format!(" [{number}]"));
+                out.line(&out.faint(&format!("{}{number}", one_line(&sentence.text))))?;
+            }
+        }
+        if show.program {
+            for attempt in &worked.programs {
+                out.line(&out.faint(&printable(&attempt.program)))?;
+                let ended = match &attempt.run.ended {
+                    Ended::Value(value) => format!("= {}", value.text),
+                    Ended::Failed(traceback) => {
+                        format!("! {}", traceback.lines().last().unwrap_or_default())
+                    }
+                    Ended::Stopped(why) => format!("! {why}"),
+                };
+                out.line(&out.faint(&printable(&ended)))?;
+            }
+        }
+        if worked.votes.len() > 1 {
+            let votes = worked.votes.iter().map(|vote| format!("{} × {}", vote.count, vote.answer));
+            out.line(&out.faint(&printable(&votes.collect::<Vec<_>>().join(", "))))?;
+        }
+        if worked.examples_dropped > 0 {
+            let dropped = count(worked.examples_dropped as u64, "example");
+            out.note(&format!("note: {dropped} left out: they do not fit, or do not suit"));
+        }
+        Ok(())
     }
 
     /// What the answer is, and what of the decoder's text nothing supports.
@@ -75,6 +125,12 @@ impl Shown {
                          {:.2}).",
                         answer.confidence
                     )))?;
+                }
+            }
+            Answered::Worked => {
+                out.line(&cited(answer, out))?;
+                if answer.sentences.iter().all(|sentence| sentence.citation.is_none()) {
+                    out.line(&out.faint("(worked out; no passage says so in these words)"))?;
                 }
             }
             Answered::Evidence => {
@@ -237,10 +293,45 @@ fn as_json(answer: &Answer, in_chat: bool) -> Value {
             "total": answer.timings.total.as_secs_f64(),
         },
     });
+    if let Some(worked) = &answer.worked {
+        value["reasoning"] = sentences(&answer.reasoning).into();
+        value["votes"] = worked
+            .votes
+            .iter()
+            .map(|vote| json!({"answer": vote.answer, "count": vote.count}))
+            .collect();
+        value["programs"] = worked.programs.iter().map(program).collect();
+        value["prompt"] = worked.prompt.text().into();
+        value["finish"] = worked.finish.to_string().into();
+    }
     if in_chat {
         value["question"] = answer.question.as_str().into();
     }
     value
+}
+
+fn program(attempt: &Attempt) -> Value {
+    let (value, error) = match &attempt.run.ended {
+        Ended::Value(value) => (Some(&value.text), None),
+        Ended::Failed(traceback) => (None, Some(traceback.clone())),
+        Ended::Stopped(why) => (None, Some(why.to_string())),
+    };
+    json!({
+        "program": attempt.program,
+        "value": value,
+        "error": error,
+        "output": attempt.run.output,
+    })
+}
+
+/// What the decoder read, as it stands, and its tokens.
+pub(super) fn prompt(prompt: &Prompt, tokens: Tokens) -> String {
+    format!(
+        "--- what the decoder reads ({} tokens read, {} written) ---\n{}\n---",
+        tokens.prompt,
+        tokens.generated,
+        printable(&prompt.text())
+    )
 }
 
 fn sentences(all: &[AnswerSentence]) -> Vec<Value> {
