@@ -131,9 +131,8 @@ fn refused(script: Script) -> (String, usize) {
 fn a_stream_becomes_text_and_the_request_is_that_of_the_protocol() {
     let server = Server::new(vec![stream(&["Good ", "mör", "ning"])]);
     let generator = server.generator();
-    let mut options = GenerateOptions::default();
-    options.max_tokens = 7;
-    options.stop = vec!["\n".to_owned()];
+    let stop = vec!["\n".to_owned()];
+    let options = GenerateOptions { max_tokens: 7, stop, ..GenerateOptions::default() };
     let prompt = generator
         .prompt(&[Message::system("Be brief."), Message::user(""), Message::user("system\u{1e}x")])
         .unwrap();

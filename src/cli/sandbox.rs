@@ -24,8 +24,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &Out) -> Result<Status> {
-    let mut limits = Limits::default();
-    limits.time = Duration::try_from_secs_f64(arguments.seconds)
+    let time = Duration::try_from_secs_f64(arguments.seconds)
         .ok()
         .filter(|time| (Duration::from_millis(1)..=Duration::from_hours(1)).contains(time))
         .ok_or_else(|| {
@@ -35,7 +34,8 @@ pub(super) fn run(arguments: &Arguments, out: &Out) -> Result<Status> {
         let reason = format!("{} MiB; the interpreter itself needs 32", arguments.memory_mib);
         return Err(Error::parameter("memory-mib", reason));
     }
-    limits.memory = arguments.memory_mib.saturating_mul(1 << 20);
+    let memory = arguments.memory_mib.saturating_mul(1 << 20);
+    let limits = Limits { time, memory, ..Limits::default() };
     let run = child()?.limits(limits).run(&read(&arguments.program, limits.program)?)?;
     if out.json {
         let (value, number, error) = match &run.ended {

@@ -12,7 +12,7 @@ pub(super) fn code(text: &str) -> String {
     let starts = ["def ", "import ", "from ", "#"];
     let is_code = |line: &&str| starts.iter().any(|start| line.starts_with(start));
     let lines: Vec<&str> = text.lines().collect();
-    let first = lines.iter().position(|line| is_code(&line)).unwrap_or(0);
+    let first = lines.iter().position(is_code).unwrap_or(0);
     lines.get(first..).unwrap_or_default().join("\n").trim_end().to_owned()
 }
 

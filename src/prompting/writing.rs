@@ -186,12 +186,11 @@ impl<'a> Prompter<'a> {
                 break;
             }
             let plain = normal(&answer);
-            match votes.iter_mut().find(|(known, ..)| *known == plain) {
-                Some((_, vote, ..)) => vote.count += 1,
-                None => {
-                    let vote = Vote { answer, count: 1 };
-                    votes.push((plain, vote, thought, work.prompt.clone()));
-                }
+            if let Some((_, vote, ..)) = votes.iter_mut().find(|(known, ..)| *known == plain) {
+                vote.count += 1;
+            } else {
+                let vote = Vote { answer, count: 1 };
+                votes.push((plain, vote, thought, work.prompt.clone()));
             }
         }
         // Stable: of equally frequent answers the one that came first.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// An answer that is being shown.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(in crate::cli) struct Shown {
     out: Out,
     /// Whether a JSON answer says how a question was understood, and people are told so.

@@ -90,9 +90,8 @@ fn options(
     options.dev_queries = own.dev_queries;
     let retriever = match (&own.retriever, base) {
         (Some(name), _) if prepared.dev.is_some() => Some(name.as_str()),
-        (Some(_), _) => None,
         (None, RerankerBase::CrossEncoder(_)) if prepared.dev.is_some() => Some(DEFAULT_ENCODER),
-        (None, _) => None,
+        _ => None,
     };
     options.retriever = retriever.map(|name| models.encoder_spec(name)).transpose()?;
     Ok(options)
