@@ -122,7 +122,13 @@ fn check(path: &Path, ids: &[String], acknowledged: usize, before: usize, round:
             let hits = collection.query(query).mode(Mode::Dense).exact(exact).run().unwrap();
             hits.into_iter().map(|h| h.chunk).collect::<Vec<_>>()
         };
-        assert_eq!(ask(false), ask(true), "round {round}: {query}");
+        // A walk of the graph aims at a recall of 0.98, so one of ten may be another.
+        let (found, right) = (ask(false), ask(true));
+        let shared = found.iter().filter(|chunk| right.contains(chunk)).count();
+        assert!(
+            found.len() == right.len() && shared + 1 >= right.len(),
+            "round {round}: {query}: {found:?}, {right:?}"
+        );
         collection.query(query).run().unwrap();
     }
     found.len()
