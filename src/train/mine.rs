@@ -9,6 +9,7 @@ use super::event::TrainEvent;
 use super::options::RunOptions;
 use super::parallel;
 use super::product::{Matrix, product};
+use super::record::{read_record, write_record};
 use super::tensor::told;
 use crate::encode::{Encoder, EncoderHandle, InputKind};
 use crate::error::{Error, Result};
@@ -158,7 +159,7 @@ pub fn with_hard_negatives(
     options.refuse_a_model()?;
     let (place, record) = (folder.join(MINED), folder.join(RECORD));
     let identity = identity(&options.train, encoder, mining)?;
-    let report = if let Some(earlier) = Record::read(&record)? {
+    let report = if let Some(earlier) = read_record::<Record>(&record)? {
         if earlier.identity != identity || !place.exists() {
             let reason = format!(
                 "{} holds hard negatives of other pairs, another base or other settings; name \
@@ -176,7 +177,7 @@ pub fn with_hard_negatives(
         let report = mine(&mut pairs, encoder.get()?, mining, on_event)?;
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         pairs.write_as(&place, &options.fields)?;
-        Record { identity, report }.write(&record)?;
+        write_record(&record, &Record { identity, report })?;
         report
     };
     options.train = place;
@@ -196,26 +197,6 @@ fn identity(train: &Path, encoder: &EncoderHandle, mining: &Mining) -> Result<St
 struct Record {
     identity: String,
     report: MiningReport,
-}
-
-impl Record {
-    fn read(path: &Path) -> Result<Option<Self>> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io("read", path)(e)),
-        };
-        let read = serde_json::from_slice(&bytes);
-        read.map(Some).map_err(|e| Error::corrupted(path.display().to_string(), e.to_string()))
-    }
-
-    fn write(&self, path: &Path) -> Result<()> {
-        let bytes = serde_json::to_vec(self)
-            .map_err(|e| Error::corrupted(path.display().to_string(), e.to_string()))?;
-        let unfinished = path.with_extension("unfinished");
-        fs::write(&unfinished, bytes).map_err(Error::io("write", &unfinished))?;
-        fs::rename(&unfinished, path).map_err(Error::io("create", path))
-    }
 }
 
 /// The negatives of each pair, given the vectors of all queries and documents, rows of `width`.

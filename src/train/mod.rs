@@ -41,6 +41,7 @@ mod parameters;
 mod plot;
 mod product;
 mod random;
+mod record;
 mod reranker;
 mod run;
 mod schedule;
@@ -61,6 +62,8 @@ pub use merge::merge;
 pub use mine::{Mining, MiningReport, mine, with_hard_negatives};
 pub use optimizer::AdamW;
 pub use options::RunOptions;
+#[cfg(feature = "cli")]
+pub(crate) use record::{read_record, write_record};
 pub use reranker::{RerankerOptions, reranker};
 pub use schedule::Schedule;
 pub use score_loss::RerankerLoss;

@@ -7,6 +7,7 @@ use crate::db::{CollectionOptions, Database, PairKind, PairOptions, PairReport};
 use crate::error::{Error, Result};
 use crate::model::DEFAULT_DECODER;
 use crate::rag::{QuestionOptions, QuestionReport, write_questions};
+use crate::train::{read_record, write_record};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -104,7 +105,7 @@ impl FromCollection {
         let refuse = |reason: &str| {
             Err(Error::parameter("output", format!("{} holds {reason}", output.display())))
         };
-        if let Some(earlier) = Record::read(&record)? {
+        if let Some(earlier) = read_record::<Record>(&record)? {
             if !resume {
                 return refuse("the pairs of a run; add --resume to go on, or name another folder");
             }
@@ -176,7 +177,7 @@ impl FromCollection {
             pairs.dev.write(&output.join(DEV))?;
         }
         let written = Record { made, dev: !pairs.dev.is_empty(), model };
-        written.write(&record)?;
+        write_record(&record, &written)?;
         Ok(written.prepared(output))
     }
 }
@@ -210,22 +211,6 @@ fn tell(name: &str, report: &PairReport, out: Out) {
 }
 
 impl Record {
-    fn read(path: &Path) -> Result<Option<Self>> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io("read", path)(e)),
-        };
-        let read = serde_json::from_slice(&bytes);
-        read.map(Some).map_err(|e| Error::corrupted(path.display().to_string(), e.to_string()))
-    }
-
-    fn write(&self, path: &Path) -> Result<()> {
-        let bytes = serde_json::to_vec(self)
-            .map_err(|e| Error::corrupted(path.display().to_string(), e.to_string()))?;
-        fs::write(path, bytes).map_err(Error::io("write", path))
-    }
-
     fn prepared(self, output: &Path) -> Prepared {
         let dev = self.dev.then(|| output.join(DEV));
         Prepared { train: output.join(TRAIN), dev, model: self.model }
