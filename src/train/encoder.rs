@@ -393,7 +393,7 @@ pub(super) fn cost(lengths: &[usize], chunk: &[usize]) -> usize {
     chunk.iter().filter_map(|i| lengths.get(*i)).sum()
 }
 
-fn row(table: &[f32], at: usize, width: usize) -> Option<&[f32]> {
+pub(super) fn row(table: &[f32], at: usize, width: usize) -> Option<&[f32]> {
     table.get(at.checked_mul(width)?..)?.get(..width)
 }
 

@@ -1,9 +1,10 @@
 //! How well an encoder finds the documents of pairs that it was not trained on.
 
-use super::encoder::{Text, TrainableEncoder};
+use super::encoder::{Text, TrainableEncoder, row};
 use super::product::{Matrix, product};
 use super::tensor::told;
 use crate::encode::InputKind;
+use crate::encode::similarity::dot;
 use crate::error::Result;
 use crate::pairs::{Pair, Pairs};
 use crate::ranking;
@@ -107,12 +108,9 @@ impl Dev {
         let mut quality = self.figures(ranked.iter().map(Vec::as_slice).enumerate());
         if !self.scored.is_empty() {
             let width = encoder.config.hidden_size;
-            let row = |all: &'_ [f32], place: usize| {
-                all.get(place * width..(place + 1) * width).unwrap_or_default().to_vec()
-            };
-            let cosine = |(query, document, _): &(usize, usize, f32)| -> f32 {
-                let (a, b) = (row(&queries, *query), row(&documents, *document));
-                a.iter().zip(&b).map(|(a, b)| a * b).sum()
+            let cosine = |(query, document, _): &(usize, usize, f32)| {
+                let rows = row(&queries, *query, width).zip(row(&documents, *document, width));
+                rows.map_or(0.0, |(a, b)| dot(a, b))
             };
             let cosines: Vec<f32> = self.scored.iter().map(cosine).collect();
             let scores: Vec<f32> = self.scored.iter().map(|(.., score)| *score).collect();
